@@ -1,0 +1,196 @@
+"""SMAClite, PettingZoo and Level-Based Foraging behind one face: a gymnasium.Env for a team with a common reward.
+
+``make_env`` is all that the scripts use. Its environments observe a dictionary, ``obs`` (n_agents, obs_dim) float32,
+``state`` (state_dim,) float32 and ``avail_actions`` (n_agents, n_actions) bool, and act in MultiDiscrete.
+"""
+
+import copy
+import difflib
+import importlib
+import math
+import os
+import pkgutil
+import sys
+
+import gymnasium as gym
+import numpy as np
+
+
+class UsageError(ValueError):
+    """An argument that cannot work. The message is one line that names the argument and says what to do."""
+
+
+class TeamEnv(gym.Env):
+    """What the families have in common: the spaces, padding, agent ids, and the seed of the first reset.
+
+    Agent i has `obs_dims[i]` features and `action_dims[i]` actions. Smaller agents are padded to the largest: with
+    zeros in `obs`, with actions that are never available in `avail_actions`.
+    """
+
+    def __init__(self, env, obs_dims, action_dims, state_dim, agent_ids, seed):
+        self.env, self.first_seed, self.obs_dims, self.action_dims = env, seed, obs_dims, action_dims
+        n_agents, n_actions, self.obs_dim = len(obs_dims), max(action_dims), max(obs_dims)
+        self.blank_obs = np.zeros((n_agents, self.obs_dim + n_agents * agent_ids), np.float32)
+        if agent_ids:
+            self.blank_obs[:, self.obs_dim :] = np.eye(n_agents)
+        self.observation_space = gym.spaces.Dict(
+            obs=gym.spaces.Box(-np.inf, np.inf, self.blank_obs.shape, np.float32),
+            state=gym.spaces.Box(-np.inf, np.inf, (state_dim,), np.float32),
+            avail_actions=gym.spaces.Box(0, 1, (n_agents, n_actions), np.bool_),
+        )
+        self.action_space = gym.spaces.MultiDiscrete([n_actions] * n_agents)
+
+    def blank(self):
+        """New arrays for an observation: features at zero (but for the agent ids), no action available."""
+        return self.blank_obs.copy(), np.zeros(self.observation_space["avail_actions"].shape, np.bool_)
+
+    def reset(self, *, seed=None, options=None):
+        """Start an episode. The first reset without a `seed` uses the one that make_env was given."""
+        seed, self.first_seed = (self.first_seed if seed is None else seed), None
+        super().reset(seed=seed)
+        return self.observe(*self.env.reset(seed=seed, options=options)), {}
+
+    def close(self):
+        self.env.close()
+
+
+class LBFEnv(TeamEnv):
+    """Level-Based Foraging: common reward the sum over agents, state all observations in a row.
+
+    lbforaging reports its time limit as termination. Its own limit is lifted here and gymnasium's TimeLimit ends the
+    episode at the same step instead, so that only eating the last food terminates. The available actions are the ones
+    that lbforaging calls valid: not into a wall or food, and LOAD only next to food (it turns others into NONE).
+    """
+
+    def __init__(self, env_name, agent_ids, seed):
+        require("lbforaging", "--env-type lbf")  # importing it registers its environments
+        check_name("--env-name", env_name, [name for name in gym.registry if name.startswith("Foraging-")])
+        spec = copy.deepcopy(gym.spec(env_name))
+        spec.max_episode_steps, spec.kwargs["max_episode_steps"] = spec.kwargs["max_episode_steps"], math.inf
+        env = gym.make(spec, disable_env_checker=True)
+        obs_dims = [gym.spaces.flatdim(space) for space in env.observation_space]
+        super().__init__(env, obs_dims, [int(s.n) for s in env.action_space], sum(obs_dims), agent_ids, seed)
+
+    def observe(self, observations, info):
+        obs, avail_actions = self.blank()
+        obs[:, : self.obs_dim] = [observation.ravel() for observation in observations]
+        for i, player in enumerate(self.env.unwrapped.players):
+            avail_actions[i, [action.value for action in self.env.unwrapped._valid_actions[player]]] = True
+        return {"obs": obs, "state": obs[:, : self.obs_dim].ravel(), "avail_actions": avail_actions}
+
+    def step(self, actions):
+        observations, rewards, terminated, truncated, info = self.env.step(np.asarray(actions).tolist())
+        return self.observe(observations, info), float(sum(rewards)), bool(terminated), bool(truncated), {}
+
+
+class PettingZooEnv(TeamEnv):
+    """A PettingZoo parallel environment: common reward the sum over agents, state its `state()` where it has one.
+
+    The episode lasts while any agent is in the game. It is truncated if any of the last ones is only cut off, and
+    terminated otherwise. An agent that is out of the game observes zeros and has only action 0.
+    """
+
+    def __init__(self, env_name, env_family, agent_ids, seed):
+        env = make_parallel_env(env_name, env_family)
+        self.agents = list(env.possible_agents)
+        action_spaces = [env.action_space(agent) for agent in self.agents]
+        for space in action_spaces:
+            if not isinstance(space, gym.spaces.Discrete):
+                raise UsageError(f"--env-name: {env_name} has actions {space}; QMIX needs Discrete ones: choose another")
+        self.first_actions = [int(space.start) for space in action_spaces]
+        spaces = [env.observation_space(agent) for agent in self.agents]
+        self.spaces = [s["observation"] if isinstance(s, gym.spaces.Dict) and "action_mask" in s else s for s in spaces]
+        obs_dims = [gym.spaces.flatdim(space) for space in self.spaces]
+        env.reset(seed=seed)
+        try:
+            state_dim, self.has_state = int(np.size(env.state())), True
+        except (AttributeError, NotImplementedError):
+            state_dim, self.has_state = sum(obs_dims), False
+        super().__init__(env, obs_dims, [int(space.n) for space in action_spaces], state_dim, agent_ids, seed)
+
+    def observe(self, observations, infos, playing=None):
+        obs, avail_actions = self.blank()
+        for i, (agent, space) in enumerate(zip(self.agents, self.spaces)):
+            if agent not in (self.env.agents if playing is None else playing):
+                avail_actions[i, 0] = True
+                continue
+            observation, mask = observations[agent], infos.get(agent, {}).get("action_mask", True)
+            if isinstance(observation, dict) and "action_mask" in observation:
+                observation, mask = observation["observation"], observation["action_mask"]
+            obs[i, : self.obs_dims[i]] = gym.spaces.flatten(space, observation)
+            avail_actions[i, : self.action_dims[i]] = mask
+        rows = [row[:obs_dim] for row, obs_dim in zip(obs, self.obs_dims)]
+        state = np.array(self.env.state(), np.float32).ravel() if self.has_state else np.concatenate(rows)
+        return {"obs": obs, "state": state, "avail_actions": avail_actions}
+
+    def step(self, actions):
+        acting = list(self.env.agents)
+        joint = {agent: first + int(a) for agent, first, a in zip(self.agents, self.first_actions, actions)}
+        observations, rewards, terminations, truncations, infos = self.env.step({a: joint[a] for a in acting})
+        playing = [a for a in self.env.agents if not (terminations.get(a) or truncations.get(a))]
+        terminated = truncated = False
+        if not playing:
+            # Those who are only cut off keep their last observation: the learner bootstraps from it.
+            playing = [a for a in acting if truncations.get(a) and not terminations.get(a)]
+            terminated, truncated = not playing, bool(playing)
+        return self.observe(observations, infos, playing), float(sum(rewards.values())), terminated, truncated, {}
+
+
+def make_parallel_env(env_name, env_family):
+    """The parallel environment `env_name` of mpe2, of `pettingzoo.<env_family>`, or of a module of the user's own."""
+    pettingzoo = require("pettingzoo", "--env-type pz")
+    families = {name.split("/")[0] for name in pettingzoo.aec_registry}
+    if env_family == "mpe":
+        modules = pkgutil.iter_modules(require("mpe2", "--env-family mpe").__path__)
+        check_name("--env-name", env_name, [module.name for module in modules if "_v" in module.name])
+        return importlib.import_module(f"mpe2.{env_name}").parallel_env()
+    if env_family in families:
+        names = [name.split("/")[1] for name in pettingzoo.parallel_registry if name.startswith(f"{env_family}/")]
+        check_name("--env-name", env_name, names)
+        try:
+            return pettingzoo.make("parallel", f"{env_family}/{env_name}")
+        except (ImportError, pettingzoo.env_registry.exceptions.FailedToImport) as error:
+            command = f'pip install "pettingzoo[{env_family}]"'
+            raise UsageError(f"--env-family {env_family} needs packages that are missing: {command}") from error
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` does: a user's module is found where the user stands
+    name = f"{env_family}.{env_name}"
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        missing = error.name and f"{name}.".startswith(f"{error.name}.")
+        hint = f"give {', '.join(sorted({'mpe', *families}))} or the package of a module that is found from here"
+        raise UsageError(f"--env-family, --env-name: cannot import {name}: {hint if missing else error}") from error
+    if not hasattr(module, "parallel_env"):
+        raise UsageError(f"--env-name: {name} must have a function parallel_env() that returns a ParallelEnv")
+    return module.parallel_env()
+
+
+def require(package, argument):
+    """Import an optional package, or say how to install it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise UsageError(f"{argument} needs a package that is missing ({error}): pip install {package}") from error
+
+
+def check_name(argument, value, names):
+    """Raise a UsageError that tells the nearest names unless `value` is one of `names`."""
+    if value not in names:
+        near = difflib.get_close_matches(value, names, n=3, cutoff=0.5) or sorted(names)[:20]
+        raise UsageError(f"{argument}: there is no {value!r}; try {' or '.join(near)}")
+
+
+def make_env(env_type, env_name, env_family="mpe", agent_ids=True, seed=None):
+    """Make an environment; the module's docstring tells what it looks like.
+
+    The first reset uses `seed` if it is not given another. For `pz`, `env_family` is `mpe`, a family of PettingZoo's or
+    the package of a module of your own. `agent_ids` appends each agent's one-hot id to its observation. Raises a
+    UsageError for an unknown name, a missing package or actions that are not discrete.
+    """
+    check_name("--env-type", env_type, ["smaclite", "smaclite_upstream", "pz", "lbf"])
+    if env_type == "lbf":
+        return LBFEnv(env_name, agent_ids, seed)
+    if env_type == "pz":
+        return PettingZooEnv(env_name, env_family, agent_ids, seed)
+    raise UsageError(f"--env-type {env_type}: the simulator is not part of this version yet; use lbf or pz")
