@@ -96,7 +96,9 @@ class PettingZooEnv(TeamEnv):
         action_spaces = [env.action_space(agent) for agent in self.agents]
         for space in action_spaces:
             if not isinstance(space, gym.spaces.Discrete):
-                raise UsageError(f"--env-name: {env_name} has actions {space}; QMIX needs Discrete ones: choose another")
+                raise UsageError(
+                    f"--env-name: {env_name} has actions {space}; QMIX needs Discrete ones: choose another"
+                )
         self.first_actions = [int(space.start) for space in action_spaces]
         spaces = [env.observation_space(agent) for agent in self.agents]
         self.spaces = [s["observation"] if isinstance(s, gym.spaces.Dict) and "action_mask" in s else s for s in spaces]

@@ -20,8 +20,6 @@ from tqdm import tqdm
 
 from cleanmarl.env_wrappers import UsageError, make_env
 
-SCRIPT = Path(__file__).stem
-
 
 @dataclass
 class Args:
@@ -123,9 +121,8 @@ class Mixer(nn.Module):
 
     def forward(self, q_values, states):
         states = self.norm(states)
-        # No weight is negative, so Q_tot is monotonic in every agent's value (equation 5).
-        w1, w2 = self.w1(states).abs().unflatten(-1, self.w1_shape), self.w2(states).abs()
-        hidden = nn.functional.elu((q_values.unsqueeze(-2) @ w1).squeeze(-2) + self.b1(states))  # (..., hyper_dim)
+        w1, w2 = self.w1(states).abs().unflatten(-1, self.w1_shape), self.w2(states).abs()  # so Q_tot is monotonic in q
+        hidden = nn.functional.elu((q_values.unsqueeze(-1) * w1).sum(dim=-2) + self.b1(states))  # (..., hyper_dim)
         return (hidden * w2).sum(dim=-1) + self.v(states).squeeze(-1)
 
 
@@ -154,20 +151,15 @@ class ReplayBuffer:
 
 def select_actions(q_values, avail_actions, epsilon=0.0):
     """Epsilon-greedy over available actions, each agent for itself: (..., n_agents, n_actions) -> (..., n_agents)."""
-    actions = q_values.masked_fill(~avail_actions, -torch.inf).argmax(dim=-1)
     if epsilon > 0:
-        random_actions = torch.rand_like(q_values).masked_fill(~avail_actions, -torch.inf).argmax(dim=-1)
-        explore = torch.rand(actions.shape, device=actions.device) < epsilon
-        actions = torch.where(explore, random_actions, actions)
-    return actions
+        explore = torch.rand_like(q_values[..., :1]) < epsilon  # (..., n_agents, 1)
+        q_values = torch.where(explore, torch.rand_like(q_values), q_values)
+    return q_values.masked_fill(~avail_actions, -torch.inf).argmax(dim=-1)
 
 
 @torch.no_grad()
 def compute_td_target(q_network, target_q_network, target_mixer, batch, args):
-    """y = r + gamma (1 - done) Q_tot(s', max_a' Q_i(o_i', a'; theta-); phi-), equation 6: (batch, time).
-
-    Only termination is `done`: a truncated episode bootstraps from its last observation.
-    """
+    """The paper's equation 6, (batch, time). Truncation is not `done`: it bootstraps from the last observation."""
     next_q_values = target_q_network(batch["next_obs"])  # (batch, time, n_agents, n_actions)
     choosing_q_values = q_network(batch["next_obs"]) if args.double_q else next_q_values
     next_actions = select_actions(choosing_q_values, batch["next_avail_actions"])
@@ -213,30 +205,28 @@ def check_args(args):
         if not low <= (value := getattr(args, name)) <= high:
             raise UsageError(f"--{name.replace('_', '-')} {value} is out of range: give one from {low} to {high}")
     try:
+        problem = f"--device {args.device} is not available here: use cpu"
         device = torch.device("cuda" if args.device == "gpu" else args.device)
         parameter = nn.Parameter(torch.zeros(1, device=device))
-        parameter.sum().backward()
-    except Exception as error:
-        raise UsageError(f"--device {args.device} is not available here: use cpu") from error
-    try:
+        (parameter * parameter.item()).sum().backward()
+        problem = f"--optimizer {args.optimizer} cannot train these networks: use Adam, AdamW, RMSprop or SGD"
         getattr(torch.optim, args.optimizer)([parameter], lr=args.learning_rate).step()
     except Exception as error:
-        raise UsageError(f"--optimizer {args.optimizer} cannot be used: try Adam, AdamW or RMSprop") from error
+        raise UsageError(problem) from error
     return device
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args)
+    args, script = tyro.cli(Args), Path(__file__).stem
     try:
         device = check_args(args)
-        random.seed(args.seed)
-        np.random.seed(args.seed)
-        torch.manual_seed(args.seed)
+        for set_seed in (random.seed, np.random.seed, torch.manual_seed):
+            set_seed(args.seed)
         env_args = (args.env_type, args.env_name, args.env_family, args.agent_ids)
         env = make_env(*env_args, seed=args.seed)
         eval_env = make_env(*env_args, seed=args.seed + 1)
     except UsageError as error:
-        print(f"{SCRIPT}.py: {error}", file=sys.stderr)
+        print(f"{script}.py: {error}", file=sys.stderr)
         sys.exit(2)
     if device.type == "cpu":
         torch.set_num_threads(1)  # the networks are so small that a second thread costs more than it brings
@@ -248,20 +238,20 @@ if __name__ == "__main__":
     target_q_network, target_mixer = copy.deepcopy(q_network), copy.deepcopy(mixer)
     parameters = [*q_network.parameters(), *mixer.parameters()]
     target_parameters = [*target_q_network.parameters(), *target_mixer.parameters()]
-    optimizer = getattr(torch.optim, args.optimizer)(parameters, lr=args.learning_rate)
+    fused = {"fused": True} if args.optimizer in ("Adam", "AdamW", "SGD") else {}  # one kernel for all parameters
+    optimizer = getattr(torch.optim, args.optimizer)(parameters, lr=args.learning_rate, **fused)
     max_grad_norm = args.clip_gradients if args.clip_gradients > 0 else torch.inf
     soft_update = get_ema_multi_avg_fn(1 - args.polyak)  # target <- polyak * online + (1 - polyak) * target
     buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
 
-    run_name = f"{SCRIPT}__{args.env_type}__{args.env_name.replace('/', '_')}__{args.seed}__{int(time.time())}"
+    run_name = f"{script}__{args.env_type}__{args.env_name.replace('/', '_')}__{args.seed}__{int(time.time())}"
     if args.use_wnb:
         import wandb
 
         project, entity = args.wnb_project or None, args.wnb_entity or None
         wandb.init(project=project, entity=entity, name=run_name, config=vars(args), sync_tensorboard=True)
     writer = SummaryWriter(f"runs/{run_name}")
-    rows = "\n".join(f"|{name}|{value}|" for name, value in vars(args).items())
-    writer.add_text("arguments", f"|argument|value|\n|-|-|\n{rows}")
+    writer.add_text("arguments", "|argument|value|\n|-|-|\n" + "\n".join(f"|{k}|{v}|" for k, v in vars(args).items()))
 
     start_time, exploration_steps = time.time(), args.exploration_fraction * args.total_timesteps
     global_step = num_episodes = num_updates = last_eval = 0
@@ -287,7 +277,6 @@ if __name__ == "__main__":
             episode["done"].append(terminated or (truncated and args.timeout_is_terminal))
             episode["next_avail_actions"].append(next_obs["avail_actions"])  # (n_agents, n_actions)
             obs = next_obs
-
             if terminated or truncated:
                 buffer.add(episode)
                 num_episodes += 1
@@ -297,7 +286,6 @@ if __name__ == "__main__":
                     rollout["rollout/battle_won"].append(info["battle_won"])
                 episode = defaultdict(list)
                 obs, _ = env.reset()
-
                 if num_episodes >= args.batch_size and num_episodes % args.train_freq == 0:
                     batch = buffer.sample(args.batch_size)
                     td_target = compute_td_target(q_network, target_q_network, target_mixer, batch, args)
@@ -306,18 +294,18 @@ if __name__ == "__main__":
                     loss.backward()
                     grad_norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
                     if not torch.isfinite(loss + grad_norm):
-                        sys.exit(f"{SCRIPT}.py: the loss is not finite: lower --learning-rate or set --clip-gradients")
+                        sys.exit(f"{script}.py: loss is not finite: lower --learning-rate or set --clip-gradients")
                     optimizer.step()
                     num_updates += 1
-                    train |= {"train/loss": loss.item(), "train/grads": grad_norm.item()}
+                    train = {"train/loss": loss.item(), "train/grads": grad_norm.item()}
                 if num_episodes % args.target_network_update_freq == 0:
                     soft_update(target_parameters, parameters, None)
 
             metrics, finished = {}, global_step >= args.total_timesteps
             if len(rollout["rollout/ep_reward"]) >= args.log_every or (finished and rollout["rollout/ep_reward"]):
-                metrics = {tag: np.mean(values) for tag, values in rollout.items()}
-                progress.set_postfix(metrics, refresh=False)
-                metrics |= {"rollout/epsilon": epsilon, "rollout/num_episodes": num_episodes, **train}
+                metrics = {tag: np.mean(values) for tag, values in (rollout | train).items()}
+                progress.set_postfix({"ep_reward": metrics["rollout/ep_reward"]}, refresh=False)
+                metrics |= {"rollout/epsilon": epsilon, "rollout/num_episodes": num_episodes}
                 metrics |= {"train/num_updates": num_updates, "time/sps": global_step / (time.time() - start_time)}
                 rollout.clear()
             if num_episodes - last_eval >= args.eval_steps or finished:
@@ -332,7 +320,7 @@ if __name__ == "__main__":
         progress.close()
         if args.save_model:
             weights = {"q_network": q_network.state_dict(), "mixer": mixer.state_dict()}
-            torch.save({"script": SCRIPT, "args": vars(args), **weights}, f"runs/{run_name}/model.pt")
+            torch.save({"script": script, "args": vars(args), **weights}, f"runs/{run_name}/model.pt")
         writer.close()
         env.close()
         eval_env.close()

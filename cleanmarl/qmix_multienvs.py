@@ -6,11 +6,13 @@ import sys
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import tyro
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.wrappers.utils import RunningMeanStd
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
@@ -19,8 +21,6 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from cleanmarl.env_wrappers import UsageError, make_env
-
-SCRIPT = Path(__file__).stem
 
 
 @dataclass
@@ -127,9 +127,8 @@ class Mixer(nn.Module):
 
     def forward(self, q_values, states):
         states = self.norm(states)
-        # No weight is negative, so Q_tot is monotonic in every agent's value (equation 5).
-        w1, w2 = self.w1(states).abs().unflatten(-1, self.w1_shape), self.w2(states).abs()
-        hidden = nn.functional.elu((q_values.unsqueeze(-2) @ w1).squeeze(-2) + self.b1(states))  # (..., hyper_dim)
+        w1, w2 = self.w1(states).abs().unflatten(-1, self.w1_shape), self.w2(states).abs()  # so Q_tot is monotonic in q
+        hidden = nn.functional.elu((q_values.unsqueeze(-1) * w1).sum(dim=-2) + self.b1(states))  # (..., hyper_dim)
         return (hidden * w2).sum(dim=-1) + self.v(states).squeeze(-1)
 
 
@@ -158,20 +157,15 @@ class ReplayBuffer:
 
 def select_actions(q_values, avail_actions, epsilon=0.0):
     """Epsilon-greedy over available actions, each agent for itself: (..., n_agents, n_actions) -> (..., n_agents)."""
-    actions = q_values.masked_fill(~avail_actions, -torch.inf).argmax(dim=-1)
     if epsilon > 0:
-        random_actions = torch.rand_like(q_values).masked_fill(~avail_actions, -torch.inf).argmax(dim=-1)
-        explore = torch.rand(actions.shape, device=actions.device) < epsilon
-        actions = torch.where(explore, random_actions, actions)
-    return actions
+        explore = torch.rand_like(q_values[..., :1]) < epsilon  # (..., n_agents, 1)
+        q_values = torch.where(explore, torch.rand_like(q_values), q_values)
+    return q_values.masked_fill(~avail_actions, -torch.inf).argmax(dim=-1)
 
 
 @torch.no_grad()
 def compute_td_target(q_network, target_q_network, target_mixer, batch, args):
-    """y = r + gamma (1 - done) Q_tot(s', max_a' Q_i(o_i', a'; theta-); phi-), equation 6: (batch, time).
-
-    Only termination is `done`: a truncated episode bootstraps from its last observation.
-    """
+    """The paper's equation 6, (batch, time). Truncation is not `done`: it bootstraps from the last observation."""
     next_q_values = target_q_network(batch["next_obs"])  # (batch, time, n_agents, n_actions)
     choosing_q_values = q_network(batch["next_obs"]) if args.double_q else next_q_values
     next_actions = select_actions(choosing_q_values, batch["next_avail_actions"])
@@ -217,31 +211,36 @@ def check_args(args):
         if not low <= (value := getattr(args, name)) <= high:
             raise UsageError(f"--{name.replace('_', '-')} {value} is out of range: give one from {low} to {high}")
     try:
+        problem = f"--device {args.device} is not available here: use cpu"
         device = torch.device("cuda" if args.device == "gpu" else args.device)
         parameter = nn.Parameter(torch.zeros(1, device=device))
-        parameter.sum().backward()
-    except Exception as error:
-        raise UsageError(f"--device {args.device} is not available here: use cpu") from error
-    try:
+        (parameter * parameter.item()).sum().backward()
+        problem = f"--optimizer {args.optimizer} cannot train these networks: use Adam, AdamW, RMSprop or SGD"
         getattr(torch.optim, args.optimizer)([parameter], lr=args.learning_rate).step()
     except Exception as error:
-        raise UsageError(f"--optimizer {args.optimizer} cannot be used: try Adam, AdamW or RMSprop") from error
+        raise UsageError(problem) from error
     return device
 
 
+def make_worker_env(env_args, seed):
+    """An environment for a worker process. It may draw from the process's own generators: no two must be alike."""
+    for set_seed in (random.seed, np.random.seed, torch.manual_seed):
+        set_seed(seed)
+    return make_env(*env_args, seed=seed)
+
+
 if __name__ == "__main__":
-    args = tyro.cli(Args)
+    args, script = tyro.cli(Args), Path(__file__).stem
     try:
         device = check_args(args)
-        random.seed(args.seed)
-        np.random.seed(args.seed)
-        torch.manual_seed(args.seed)
+        for set_seed in (random.seed, np.random.seed, torch.manual_seed):
+            set_seed(args.seed)
         env_args = (args.env_type, args.env_name, args.env_family, args.agent_ids)
-        eval_env = make_env(*env_args, seed=args.seed + args.num_envs)
         env_fns = [partial(make_worker_env, env_args, args.seed + i) for i in range(args.num_envs)]
         envs = AsyncVectorEnv(env_fns, autoreset_mode=AutoresetMode.SAME_STEP)
+        eval_env = make_env(*env_args, seed=args.seed + args.num_envs)
     except UsageError as error:
-        print(f"{SCRIPT}.py: {error}", file=sys.stderr)
+        print(f"{script}.py: {error}", file=sys.stderr)
         sys.exit(2)
     if device.type == "cpu":
         torch.set_num_threads(1)  # the networks are so small that a second thread costs more than it brings
@@ -253,23 +252,23 @@ if __name__ == "__main__":
     target_q_network, target_mixer = copy.deepcopy(q_network), copy.deepcopy(mixer)
     parameters = [*q_network.parameters(), *mixer.parameters()]
     target_parameters = [*target_q_network.parameters(), *target_mixer.parameters()]
-    optimizer = getattr(torch.optim, args.optimizer)(parameters, lr=args.learning_rate)
+    fused = {"fused": True} if args.optimizer in ("Adam", "AdamW", "SGD") else {}  # one kernel for all parameters
+    optimizer = getattr(torch.optim, args.optimizer)(parameters, lr=args.learning_rate, **fused)
     max_grad_norm = args.clip_gradients if args.clip_gradients > 0 else torch.inf
     soft_update = get_ema_multi_avg_fn(1 - args.polyak)  # target <- polyak * online + (1 - polyak) * target
     buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
 
-    run_name = f"{SCRIPT}__{args.env_type}__{args.env_name.replace('/', '_')}__{args.seed}__{int(time.time())}"
+    run_name = f"{script}__{args.env_type}__{args.env_name.replace('/', '_')}__{args.seed}__{int(time.time())}"
     if args.use_wnb:
         import wandb
 
         project, entity = args.wnb_project or None, args.wnb_entity or None
         wandb.init(project=project, entity=entity, name=run_name, config=vars(args), sync_tensorboard=True)
     writer = SummaryWriter(f"runs/{run_name}")
-    rows = "\n".join(f"|{name}|{value}|" for name, value in vars(args).items())
-    writer.add_text("arguments", f"|argument|value|\n|-|-|\n{rows}")
+    writer.add_text("arguments", "|argument|value|\n|-|-|\n" + "\n".join(f"|{k}|{v}|" for k, v in vars(args).items()))
 
     start_time, exploration_steps = time.time(), args.exploration_fraction * args.total_timesteps
-    global_step = num_episodes = num_rounds = num_updates = last_eval = 0
+    global_step = num_episodes = num_updates = last_eval = 0
     episodes, rollout, train = [defaultdict(list) for _ in range(args.num_envs)], defaultdict(list), {}
     progress = tqdm(total=args.total_timesteps, unit="step")
     try:
@@ -283,9 +282,8 @@ if __name__ == "__main__":
             next_obs, rewards, terminations, truncations, infos = envs.step(actions)
             global_step += args.num_envs
             progress.update(args.num_envs)
-            dones = terminations | (truncations & args.timeout_is_terminal)
             for i, episode in enumerate(episodes):
-                over = terminations[i] or truncations[i]  # then next_obs is the first of the next episode already
+                over = terminations[i] or truncations[i]  # then next_obs already belongs to the next episode
                 last_obs = infos["final_obs"][i] if over else {key: value[i] for key, value in next_obs.items()}
                 episode["obs"].append(obs["obs"][i])  # (n_agents, obs_dim)
                 episode["actions"].append(actions[i])  # (n_agents,)
@@ -293,10 +291,9 @@ if __name__ == "__main__":
                 episode["next_obs"].append(last_obs["obs"])
                 episode["states"].append(obs["state"][i])  # (state_dim,)
                 episode["next_states"].append(last_obs["state"])
-                episode["done"].append(dones[i])
+                episode["done"].append(terminations[i] or (truncations[i] and args.timeout_is_terminal))
                 episode["next_avail_actions"].append(last_obs["avail_actions"])  # (n_agents, n_actions)
             obs = next_obs
-
             for i in np.flatnonzero(terminations | truncations):
                 buffer.add(episodes[i])
                 num_episodes += 1
@@ -305,9 +302,8 @@ if __name__ == "__main__":
                 if "battle_won" in infos["final_info"]:
                     rollout["rollout/battle_won"].append(infos["final_info"]["battle_won"][i])
                 episodes[i] = defaultdict(list)
-
                 if num_episodes >= args.batch_size and num_episodes % args.train_freq == 0:
-                    losses, grad_norms, num_rounds = [], [], num_rounds + 1
+                    train = defaultdict(list)
                     for _ in range(args.n_epochs):
                         batch = buffer.sample(args.batch_size)
                         td_target = compute_td_target(q_network, target_q_network, target_mixer, batch, args)
@@ -316,20 +312,19 @@ if __name__ == "__main__":
                         loss.backward()
                         grad_norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
                         if not torch.isfinite(loss + grad_norm):
-                            sys.exit(NOT_FINITE)
+                            sys.exit(f"{script}.py: loss is not finite: lower --learning-rate or set --clip-gradients")
                         optimizer.step()
                         num_updates += 1
-                        losses.append(loss.item())
-                        grad_norms.append(grad_norm.item())
-                    train |= {"train/loss": np.mean(losses), "train/grads": np.mean(grad_norms)}
-                    if num_rounds % args.target_network_update_freq == 0:
+                        train["train/loss"].append(loss.item())
+                        train["train/grads"].append(grad_norm.item())
+                    if num_updates // args.n_epochs % args.target_network_update_freq == 0:
                         soft_update(target_parameters, parameters, None)
 
             metrics, finished = {}, global_step >= args.total_timesteps
             if len(rollout["rollout/ep_reward"]) >= args.log_every or (finished and rollout["rollout/ep_reward"]):
-                metrics = {tag: np.mean(values) for tag, values in rollout.items()}
-                progress.set_postfix(metrics, refresh=False)
-                metrics |= {"rollout/epsilon": epsilon, "rollout/num_episodes": num_episodes, **train}
+                metrics = {tag: np.mean(values) for tag, values in (rollout | train).items()}
+                progress.set_postfix({"ep_reward": metrics["rollout/ep_reward"]}, refresh=False)
+                metrics |= {"rollout/epsilon": epsilon, "rollout/num_episodes": num_episodes}
                 metrics |= {"train/num_updates": num_updates, "time/sps": global_step / (time.time() - start_time)}
                 rollout.clear()
             if num_episodes - last_eval >= args.eval_steps or finished:
@@ -340,11 +335,15 @@ if __name__ == "__main__":
                 writer.add_scalar(tag, value, global_step)
     except KeyboardInterrupt:
         sys.exit(130)
+    except (EOFError, ConnectionError):
+        sys.exit(f"{script}.py: a worker process died (out of memory, or killed?): try a smaller --num-envs")
     finally:
         progress.close()
         if args.save_model:
             weights = {"q_network": q_network.state_dict(), "mixer": mixer.state_dict()}
-            torch.save({"script": SCRIPT, "args": vars(args), **weights}, f"runs/{run_name}/model.pt")
+            torch.save({"script": script, "args": vars(args), **weights}, f"runs/{run_name}/model.pt")
         writer.close()
-        env.close()
+        for worker in envs.processes:  # envs.close() would wait for workers that may be gone
+            worker.terminate()
+        envs.closed = True
         eval_env.close()

@@ -1,0 +1,336 @@
+"""QMIX (Rashid et al., 2018, https://arxiv.org/abs/1803.11485): recurrent agents, truncated BPTT."""
+
+import copy
+import random
+import sys
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from gymnasium.wrappers.utils import RunningMeanStd
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from cleanmarl.env_wrappers import UsageError, make_env
+
+
+@dataclass
+class Args:
+    env_type: str = "smaclite"
+    """family of environments: smaclite, pz (PettingZoo) or lbf (Level-Based Foraging)"""
+    env_name: str = "3m"
+    """map or environment: 3m, simple_spread_v3, Foraging-2s-10x10-4p-2f-v3..."""
+    env_family: str = "mpe"
+    """PettingZoo family (mpe, sisl, butterfly...) or the package of your own environment"""
+    agent_ids: bool = True
+    """append each agent's one-hot id to its observation"""
+    buffer_size: int = 10000
+    """episodes in the replay buffer"""
+    total_timesteps: int = 1000000
+    """environment steps in training"""
+    gamma: float = 0.99
+    """discount factor"""
+    train_freq: int = 1
+    """train every this many episodes"""
+    optimizer: str = "Adam"
+    """a class of torch.optim"""
+    learning_rate: float = 0.0008
+    """learning rate of the optimizer"""
+    batch_size: int = 10
+    """episodes per batch"""
+    start_e: float = 1
+    """first epsilon of the exploration"""
+    end_e: float = 0.025
+    """last epsilon of the exploration"""
+    exploration_fraction: float = 0.05
+    """fraction of total_timesteps over which epsilon falls"""
+    hidden_dim: int = 64
+    """hidden width of the Q-network"""
+    hyper_dim: int = 64
+    """hidden width of the hypernetwork and the mixer"""
+    num_layers: int = 1
+    """LSTM layers of the Q-network"""
+    target_network_update_freq: int = 1
+    """update the target networks every this many episodes"""
+    polyak: float = 0.005
+    """soft update coefficient: target <- polyak * online + (1 - polyak) * target"""
+    normalize_reward: bool = False
+    """standardise rewards by the mean and std of every reward stored so far"""
+    clip_gradients: float = -1
+    """maximal gradient norm; no clipping if not positive"""
+    tbptt: int = 10
+    """chunk length of truncated backpropagation through time, in steps"""
+    log_every: int = 10
+    """log rollout and training statistics every this many episodes"""
+    eval_steps: int = 50
+    """evaluate every this many episodes, and at the end"""
+    num_eval_ep: int = 10
+    """evaluation episodes"""
+    use_wnb: bool = False
+    """log to Weights & Biases too"""
+    wnb_project: str = ""
+    """Weights & Biases project"""
+    wnb_entity: str = ""
+    """Weights & Biases entity"""
+    device: str = "cpu"
+    """cpu, gpu (or cuda, cuda:1) or mps"""
+    seed: int = 1
+    """seed of the run"""
+    double_q: bool = False
+    """choose the next action by the online network, value it by the target network (Double DQN)"""
+    timeout_is_terminal: bool = False
+    """the time limit ends the task: do not bootstrap from a truncated episode"""
+    save_model: bool = True
+    """save weights and arguments in the run's folder at the end, also when interrupted"""
+
+
+class QNetwork(nn.Module):
+    """Q_i(o_i's history, .), weights shared by all agents: (batch, time, n_agents, obs_dim) -> (..., n_actions)."""
+
+    def __init__(self, obs_dim, n_actions, hidden_dim, num_layers):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(obs_dim, hidden_dim), nn.ReLU())
+        self.lstm = nn.LSTM(hidden_dim, hidden_dim, num_layers, batch_first=True)
+        self.head = nn.Linear(hidden_dim, n_actions)
+        self.head.weight.data.mul_(0.01)  # values start near 0
+        self.head.bias.data.zero_()
+
+    def forward(self, obs, hidden=None):
+        features = self.encoder(obs).transpose(1, 2)  # (batch, n_agents, time, hidden_dim): one sequence an agent
+        features, hidden = self.lstm(features.flatten(0, 1), hidden)
+        return self.head(features.unflatten(0, (len(obs), -1))).transpose(1, 2), hidden
+
+
+class Mixer(nn.Module):
+    """Q_tot = ELU(q W1(s) + b1(s)) . w2(s) + V(s), the paper's figure 2: (..., n_agents), (..., state_dim) -> (...)."""
+
+    def __init__(self, n_agents, state_dim, hyper_dim):
+        super().__init__()
+        self.norm, self.w1_shape = nn.LayerNorm(state_dim), (n_agents, hyper_dim)
+        self.w1, self.b1 = nn.Linear(state_dim, n_agents * hyper_dim), nn.Linear(state_dim, hyper_dim)
+        self.w2 = nn.Linear(state_dim, hyper_dim)
+        self.v = nn.Sequential(nn.Linear(state_dim, hyper_dim), nn.ReLU(), nn.Linear(hyper_dim, 1))
+        # Start Q_tot near the mean of the agents' values: torch's defaults start it orders of magnitude too large.
+        for layer, bias in ((self.w1, 1 / n_agents), (self.b1, 0), (self.w2, 1 / hyper_dim), (self.v[-1], 0)):
+            layer.weight.data.mul_(0.1)
+            layer.bias.data.fill_(bias)
+
+    def forward(self, q_values, states):
+        states = self.norm(states)
+        w1, w2 = self.w1(states).abs().unflatten(-1, self.w1_shape), self.w2(states).abs()  # so Q_tot is monotonic in q
+        hidden = nn.functional.elu((q_values.unsqueeze(-1) * w1).sum(dim=-2) + self.b1(states))  # (..., hyper_dim)
+        return (hidden * w2).sum(dim=-1) + self.v(states).squeeze(-1)
+
+
+class ReplayBuffer:
+    """The last `buffer_size` episodes, each a dictionary of tensors with one row a step."""
+
+    def __init__(self, buffer_size, normalize_reward, device):
+        self.episodes, self.normalize_reward, self.device = deque(maxlen=buffer_size), normalize_reward, device
+        self.reward_stats = RunningMeanStd(epsilon=0.0)
+
+    def add(self, episode):
+        """Store an episode, a dictionary of lists. In a full buffer it takes the place of the oldest."""
+        self.episodes.append({key: torch.as_tensor(np.array(values)) for key, values in episode.items()})
+        self.reward_stats.update(np.array(episode["reward"], np.float64))
+
+    def sample(self, batch_size):
+        """Sample different episodes: tensors (batch, time, ...), padded with zeros, and their `mask` (batch, time)."""
+        episodes = random.sample(self.episodes, batch_size)
+        batch = {key: pad_sequence([episode[key] for episode in episodes], batch_first=True) for key in episodes[0]}
+        lengths = torch.tensor([len(episode["reward"]) for episode in episodes])
+        batch["mask"] = torch.arange(lengths.max()) < lengths.unsqueeze(-1)
+        if self.normalize_reward:
+            batch["reward"] = (batch["reward"] - self.reward_stats.mean) / (self.reward_stats.var**0.5 + 1e-6)
+        return {key: value.to(self.device) for key, value in batch.items()}
+
+
+def select_actions(q_values, avail_actions, epsilon=0.0):
+    """Epsilon-greedy over available actions, each agent for itself: (..., n_agents, n_actions) -> (..., n_agents)."""
+    if epsilon > 0:
+        explore = torch.rand_like(q_values[..., :1]) < epsilon  # (..., n_agents, 1)
+        q_values = torch.where(explore, torch.rand_like(q_values), q_values)
+    return q_values.masked_fill(~avail_actions, -torch.inf).argmax(dim=-1)
+
+
+@torch.no_grad()
+def compute_td_target(q_network, target_q_network, target_mixer, batch, args):
+    """The paper's equation 6, (batch, time). Truncation is not `done`: it bootstraps from the last observation."""
+    obs = torch.cat([batch["obs"][:, :1], batch["next_obs"]], dim=1)  # the whole history, from the first observation on
+    next_q_values = target_q_network(obs)[0][:, 1:]  # (batch, time, n_agents, n_actions)
+    choosing_q_values = q_network(obs)[0][:, 1:] if args.double_q else next_q_values
+    next_actions = select_actions(choosing_q_values, batch["next_avail_actions"])
+    next_q_values = next_q_values.gather(-1, next_actions.unsqueeze(-1)).squeeze(-1)  # (batch, time, n_agents)
+    next_q_total = target_mixer(next_q_values, batch["next_states"])  # (batch, time)
+    return batch["reward"] + args.gamma * next_q_total.masked_fill(batch["done"], 0)
+
+
+def td_loss(q_network, mixer, batch, td_target, hidden):
+    """Mean squared TD error over the real steps of the batch; the padding is taken out before the mean."""
+    q_values, hidden = q_network(batch["obs"], hidden)  # (batch, time, n_agents, n_actions)
+    q_values = q_values.gather(-1, batch["actions"].unsqueeze(-1)).squeeze(-1)  # (batch, time, n_agents)
+    q_total = mixer(q_values, batch["states"])  # (batch, time)
+    return (td_target - q_total)[batch["mask"]].square().mean(), hidden
+
+
+@torch.inference_mode()
+def evaluate(env, q_network, num_episodes, device):
+    """Play greedy episodes. Returns the metrics of the group `eval`."""
+    stats = defaultdict(list)
+    for _ in range(num_episodes):
+        (obs, _), hidden, rewards, terminated, truncated = env.reset(), None, [], False, False
+        while not (terminated or truncated):
+            q_values, hidden = q_network(torch.as_tensor(obs["obs"], device=device)[None, None], hidden)
+            actions = select_actions(q_values[0, 0], torch.as_tensor(obs["avail_actions"], device=device))
+            obs, reward, terminated, truncated, info = env.step(actions.cpu().numpy())
+            rewards.append(reward)
+        stats["eval/ep_reward"].append(sum(rewards))
+        stats["eval/ep_length"].append(len(rewards))
+        if "battle_won" in info:
+            stats["eval/battle_won"].append(info["battle_won"])
+    stats["eval/std_ep_reward"] = np.std(stats["eval/ep_reward"])
+    return {tag: np.mean(values) for tag, values in stats.items()}
+
+
+def check_args(args):
+    """Raise a UsageError for an argument that cannot work. Returns the torch device."""
+    defaults = {int: (1, torch.inf), float: (0, 1)}
+    bounds = {field.name: defaults[field.type] for field in fields(args) if field.type in defaults}
+    bounds |= {"seed": (0, 2**31 - 1), "learning_rate": (1e-12, 1e3), "clip_gradients": (-torch.inf, torch.inf)}
+    bounds["batch_size"] = (1, args.buffer_size)
+    for name, (low, high) in bounds.items():
+        if not low <= (value := getattr(args, name)) <= high:
+            raise UsageError(f"--{name.replace('_', '-')} {value} is out of range: give one from {low} to {high}")
+    try:
+        problem = f"--device {args.device} is not available here: use cpu"
+        device = torch.device("cuda" if args.device == "gpu" else args.device)
+        parameter = nn.Parameter(torch.zeros(1, device=device))
+        (parameter * parameter.item()).sum().backward()
+        problem = f"--optimizer {args.optimizer} cannot train these networks: use Adam, AdamW, RMSprop or SGD"
+        getattr(torch.optim, args.optimizer)([parameter], lr=args.learning_rate).step()
+    except Exception as error:
+        raise UsageError(problem) from error
+    return device
+
+
+if __name__ == "__main__":
+    args, script = tyro.cli(Args), Path(__file__).stem
+    try:
+        device = check_args(args)
+        for set_seed in (random.seed, np.random.seed, torch.manual_seed):
+            set_seed(args.seed)
+        env_args = (args.env_type, args.env_name, args.env_family, args.agent_ids)
+        env = make_env(*env_args, seed=args.seed)
+        eval_env = make_env(*env_args, seed=args.seed + 1)
+    except UsageError as error:
+        print(f"{script}.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # the networks are so small that a second thread costs more than it brings
+    n_agents, obs_dim = env.observation_space["obs"].shape
+    (state_dim,), n_actions = env.observation_space["state"].shape, int(env.action_space.nvec[0])
+
+    q_network = QNetwork(obs_dim, n_actions, args.hidden_dim, args.num_layers).to(device)
+    mixer = Mixer(n_agents, state_dim, args.hyper_dim).to(device)
+    target_q_network, target_mixer = copy.deepcopy(q_network), copy.deepcopy(mixer)
+    parameters = [*q_network.parameters(), *mixer.parameters()]
+    target_parameters = [*target_q_network.parameters(), *target_mixer.parameters()]
+    fused = {"fused": True} if args.optimizer in ("Adam", "AdamW", "SGD") else {}  # one kernel for all parameters
+    optimizer = getattr(torch.optim, args.optimizer)(parameters, lr=args.learning_rate, **fused)
+    max_grad_norm = args.clip_gradients if args.clip_gradients > 0 else torch.inf
+    soft_update = get_ema_multi_avg_fn(1 - args.polyak)  # target <- polyak * online + (1 - polyak) * target
+    buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
+
+    run_name = f"{script}__{args.env_type}__{args.env_name.replace('/', '_')}__{args.seed}__{int(time.time())}"
+    if args.use_wnb:
+        import wandb
+
+        project, entity = args.wnb_project or None, args.wnb_entity or None
+        wandb.init(project=project, entity=entity, name=run_name, config=vars(args), sync_tensorboard=True)
+    writer = SummaryWriter(f"runs/{run_name}")
+    writer.add_text("arguments", "|argument|value|\n|-|-|\n" + "\n".join(f"|{k}|{v}|" for k, v in vars(args).items()))
+
+    start_time, exploration_steps = time.time(), args.exploration_fraction * args.total_timesteps
+    global_step = num_episodes = num_updates = last_eval = 0
+    episode, rollout, train = defaultdict(list), defaultdict(list), {}
+    progress = tqdm(total=args.total_timesteps, unit="step")
+    try:
+        (obs, _), hidden = env.reset(), None
+        while global_step < args.total_timesteps:
+            epsilon = np.interp(global_step, (0, exploration_steps), (args.start_e, args.end_e))
+            with torch.inference_mode():
+                q_values, hidden = q_network(torch.as_tensor(obs["obs"], device=device)[None, None], hidden)
+                avail_actions = torch.as_tensor(obs["avail_actions"], device=device)
+                actions = select_actions(q_values[0, 0], avail_actions, epsilon).cpu().numpy()
+            next_obs, reward, terminated, truncated, info = env.step(actions)
+            global_step += 1
+            progress.update()
+            episode["obs"].append(obs["obs"])  # (n_agents, obs_dim)
+            episode["actions"].append(actions)  # (n_agents,)
+            episode["reward"].append(np.float32(reward))
+            episode["next_obs"].append(next_obs["obs"])
+            episode["states"].append(obs["state"])  # (state_dim,)
+            episode["next_states"].append(next_obs["state"])
+            episode["done"].append(terminated or (truncated and args.timeout_is_terminal))
+            episode["next_avail_actions"].append(next_obs["avail_actions"])  # (n_agents, n_actions)
+            obs = next_obs
+            if terminated or truncated:
+                buffer.add(episode)
+                num_episodes += 1
+                rollout["rollout/ep_reward"].append(sum(episode["reward"]))
+                rollout["rollout/ep_length"].append(len(episode["reward"]))
+                if "battle_won" in info:
+                    rollout["rollout/battle_won"].append(info["battle_won"])
+                episode = defaultdict(list)
+                (obs, _), hidden = env.reset(), None
+                if num_episodes >= args.batch_size and num_episodes % args.train_freq == 0:
+                    batch = buffer.sample(args.batch_size)
+                    td_target = compute_td_target(q_network, target_q_network, target_mixer, batch, args)
+                    train, train_hidden = defaultdict(list), None
+                    for start in range(0, td_target.shape[1], args.tbptt):
+                        chunk = {key: value[:, start : start + args.tbptt] for key, value in batch.items()}
+                        targets = td_target[:, start : start + args.tbptt]
+                        loss, train_hidden = td_loss(q_network, mixer, chunk, targets, train_hidden)
+                        train_hidden = tuple(state.detach() for state in train_hidden)
+                        optimizer.zero_grad()
+                        loss.backward()
+                        grad_norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+                        if not torch.isfinite(loss + grad_norm):
+                            sys.exit(f"{script}.py: loss is not finite: lower --learning-rate or set --clip-gradients")
+                        optimizer.step()
+                        num_updates += 1
+                        train["train/loss"].append(loss.item())
+                        train["train/grads"].append(grad_norm.item())
+                if num_episodes % args.target_network_update_freq == 0:
+                    soft_update(target_parameters, parameters, None)
+
+            metrics, finished = {}, global_step >= args.total_timesteps
+            if len(rollout["rollout/ep_reward"]) >= args.log_every or (finished and rollout["rollout/ep_reward"]):
+                metrics = {tag: np.mean(values) for tag, values in (rollout | train).items()}
+                progress.set_postfix({"ep_reward": metrics["rollout/ep_reward"]}, refresh=False)
+                metrics |= {"rollout/epsilon": epsilon, "rollout/num_episodes": num_episodes}
+                metrics |= {"train/num_updates": num_updates, "time/sps": global_step / (time.time() - start_time)}
+                rollout.clear()
+            if num_episodes - last_eval >= args.eval_steps or finished:
+                last_eval, eval_metrics = num_episodes, evaluate(eval_env, q_network, args.num_eval_ep, device)
+                progress.write(f"step {global_step:9,d}  {'  '.join(f'{k} {v:.2f}' for k, v in eval_metrics.items())}")
+                metrics |= eval_metrics
+            for tag, value in metrics.items():
+                writer.add_scalar(tag, value, global_step)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        progress.close()
+        if args.save_model:
+            weights = {"q_network": q_network.state_dict(), "mixer": mixer.state_dict()}
+            torch.save({"script": script, "args": vars(args), **weights}, f"runs/{run_name}/model.pt")
+        writer.close()
+        env.close()
+        eval_env.close()
