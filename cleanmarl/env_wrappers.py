@@ -23,26 +23,23 @@ class UsageError(ValueError):
 class TeamEnv(gym.Env):
     """What the families have in common: the spaces, padding, agent ids, and the seed of the first reset.
 
-    Agent i has `obs_dims[i]` features and `action_dims[i]` actions. Smaller agents are padded to the largest: with
-    zeros in `obs`, with actions that are never available in `avail_actions`.
+    Agent i has `obs_dims[i]` features and `action_dims[i]` actions. Smaller agents are padded with zeros in `obs` and
+    with actions that are never available.
     """
 
     def __init__(self, env, obs_dims, action_dims, state_dim, agent_ids, seed):
         self.env, self.first_seed, self.obs_dims, self.action_dims = env, seed, obs_dims, action_dims
         n_agents, n_actions, self.obs_dim = len(obs_dims), max(action_dims), max(obs_dims)
         self.blank_obs = np.zeros((n_agents, self.obs_dim + n_agents * agent_ids), np.float32)
+        self.no_actions = np.zeros((n_agents, n_actions), np.bool_)
         if agent_ids:
             self.blank_obs[:, self.obs_dim :] = np.eye(n_agents)
         self.observation_space = gym.spaces.Dict(
             obs=gym.spaces.Box(-np.inf, np.inf, self.blank_obs.shape, np.float32),
             state=gym.spaces.Box(-np.inf, np.inf, (state_dim,), np.float32),
-            avail_actions=gym.spaces.Box(0, 1, (n_agents, n_actions), np.bool_),
+            avail_actions=gym.spaces.Box(0, 1, self.no_actions.shape, np.bool_),
         )
         self.action_space = gym.spaces.MultiDiscrete([n_actions] * n_agents)
-
-    def blank(self):
-        """New arrays for an observation: features at zero (but for the agent ids), no action available."""
-        return self.blank_obs.copy(), np.zeros(self.observation_space["avail_actions"].shape, np.bool_)
 
     def reset(self, *, seed=None, options=None):
         """Start an episode. The first reset without a `seed` uses the one that make_env was given."""
@@ -63,7 +60,8 @@ class LBFEnv(TeamEnv):
     """
 
     def __init__(self, env_name, agent_ids, seed):
-        require("lbforaging", "--env-type lbf")  # importing it registers its environments
+        import lbforaging  # noqa: F401 (importing it registers its environments)
+
         check_name("--env-name", env_name, [name for name in gym.registry if name.startswith("Foraging-")])
         spec = copy.deepcopy(gym.spec(env_name))
         spec.max_episode_steps, spec.kwargs["max_episode_steps"] = spec.kwargs["max_episode_steps"], math.inf
@@ -71,8 +69,14 @@ class LBFEnv(TeamEnv):
         obs_dims = [gym.spaces.flatdim(space) for space in env.observation_space]
         super().__init__(env, obs_dims, [int(s.n) for s in env.action_space], sum(obs_dims), agent_ids, seed)
 
+    def reset(self, *, seed=None, options=None):
+        if seed is not None:  # lbforaging places players around where they last stood: forget it, only the seed counts
+            for player in self.env.unwrapped.players:
+                player.position = None
+        return super().reset(seed=seed, options=options)
+
     def observe(self, observations, info):
-        obs, avail_actions = self.blank()
+        obs, avail_actions = self.blank_obs.copy(), self.no_actions.copy()
         obs[:, : self.obs_dim] = [observation.ravel() for observation in observations]
         for i, player in enumerate(self.env.unwrapped.players):
             avail_actions[i, [action.value for action in self.env.unwrapped._valid_actions[player]]] = True
@@ -96,12 +100,10 @@ class PettingZooEnv(TeamEnv):
         action_spaces = [env.action_space(agent) for agent in self.agents]
         for space in action_spaces:
             if not isinstance(space, gym.spaces.Discrete):
-                raise UsageError(
-                    f"--env-name: {env_name} has actions {space}; QMIX needs Discrete ones: choose another"
-                )
+                raise UsageError(f"--env-name: {env_name} has actions {space}: QMIX needs Discrete ones")
         self.first_actions = [int(space.start) for space in action_spaces]
         spaces = [env.observation_space(agent) for agent in self.agents]
-        self.spaces = [s["observation"] if isinstance(s, gym.spaces.Dict) and "action_mask" in s else s for s in spaces]
+        self.spaces = [s["observation"] if "action_mask" in getattr(s, "spaces", ()) else s for s in spaces]
         obs_dims = [gym.spaces.flatdim(space) for space in self.spaces]
         env.reset(seed=seed)
         try:
@@ -111,7 +113,7 @@ class PettingZooEnv(TeamEnv):
         super().__init__(env, obs_dims, [int(space.n) for space in action_spaces], state_dim, agent_ids, seed)
 
     def observe(self, observations, infos, playing=None):
-        obs, avail_actions = self.blank()
+        obs, avail_actions = self.blank_obs.copy(), self.no_actions.copy()
         for i, (agent, space) in enumerate(zip(self.agents, self.spaces)):
             if agent not in (self.env.agents if playing is None else playing):
                 avail_actions[i, 0] = True
@@ -131,8 +133,7 @@ class PettingZooEnv(TeamEnv):
         observations, rewards, terminations, truncations, infos = self.env.step({a: joint[a] for a in acting})
         playing = [a for a in self.env.agents if not (terminations.get(a) or truncations.get(a))]
         terminated = truncated = False
-        if not playing:
-            # Those who are only cut off keep their last observation: the learner bootstraps from it.
+        if not playing:  # those who are only cut off keep their last observation: the learner bootstraps from it
             playing = [a for a in acting if truncations.get(a) and not terminations.get(a)]
             terminated, truncated = not playing, bool(playing)
         return self.observe(observations, infos, playing), float(sum(rewards.values())), terminated, truncated, {}
@@ -140,40 +141,35 @@ class PettingZooEnv(TeamEnv):
 
 def make_parallel_env(env_name, env_family):
     """The parallel environment `env_name` of mpe2, of `pettingzoo.<env_family>`, or of a module of the user's own."""
-    pettingzoo = require("pettingzoo", "--env-type pz")
-    families = {name.split("/")[0] for name in pettingzoo.aec_registry}
+    import pettingzoo
+
+    families = {"mpe", *(name.split("/")[0] for name in pettingzoo.aec_registry)}
     if env_family == "mpe":
-        modules = pkgutil.iter_modules(require("mpe2", "--env-family mpe").__path__)
-        check_name("--env-name", env_name, [module.name for module in modules if "_v" in module.name])
-        return importlib.import_module(f"mpe2.{env_name}").parallel_env()
-    if env_family in families:
-        names = [name.split("/")[1] for name in pettingzoo.parallel_registry if name.startswith(f"{env_family}/")]
-        check_name("--env-name", env_name, names)
+        import mpe2
+
+        check_name("--env-name", env_name, [m.name for m in pkgutil.iter_modules(mpe2.__path__) if "_v" in m.name])
+    elif env_family in families:
+        names = [name.replace("-v", "_v").split("/") for name in pettingzoo.parallel_registry]
+        check_name("--env-name", env_name, [name for family, name in names if family == env_family])
         try:
             return pettingzoo.make("parallel", f"{env_family}/{env_name}")
         except (ImportError, pettingzoo.env_registry.exceptions.FailedToImport) as error:
-            command = f'pip install "pettingzoo[{env_family}]"'
-            raise UsageError(f"--env-family {env_family} needs packages that are missing: {command}") from error
-    if os.getcwd() not in sys.path:
+            raise UsageError(
+                f'--env-family {env_family} lacks packages: pip install "pettingzoo[{env_family}]"'
+            ) from error
+    elif os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does: a user's module is found where the user stands
-    name = f"{env_family}.{env_name}"
+    name = f"mpe2.{env_name}" if env_family == "mpe" else f"{env_family}.{env_name}"
     try:
         module = importlib.import_module(name)
-    except ImportError as error:
-        missing = error.name and f"{name}.".startswith(f"{error.name}.")
-        hint = f"give {', '.join(sorted({'mpe', *families}))} or the package of a module that is found from here"
-        raise UsageError(f"--env-family, --env-name: cannot import {name}: {hint if missing else error}") from error
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise
+        hint = f"give {', '.join(sorted(families))} or the package of a module that can be imported from here"
+        raise UsageError(f"--env-family, --env-name: there is no module {name}; {hint}") from error
     if not hasattr(module, "parallel_env"):
         raise UsageError(f"--env-name: {name} must have a function parallel_env() that returns a ParallelEnv")
     return module.parallel_env()
-
-
-def require(package, argument):
-    """Import an optional package, or say how to install it."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise UsageError(f"{argument} needs a package that is missing ({error}): pip install {package}") from error
 
 
 def check_name(argument, value, names):
@@ -191,8 +187,11 @@ def make_env(env_type, env_name, env_family="mpe", agent_ids=True, seed=None):
     UsageError for an unknown name, a missing package or actions that are not discrete.
     """
     check_name("--env-type", env_type, ["smaclite", "smaclite_upstream", "pz", "lbf"])
-    if env_type == "lbf":
-        return LBFEnv(env_name, agent_ids, seed)
-    if env_type == "pz":
-        return PettingZooEnv(env_name, env_family, agent_ids, seed)
+    try:
+        if env_type == "lbf":
+            return LBFEnv(env_name, agent_ids, seed)
+        if env_type == "pz":
+            return PettingZooEnv(env_name, env_family, agent_ids, seed)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--env-type {env_type} needs a package: pip install {error.name}") from error
     raise UsageError(f"--env-type {env_type}: the simulator is not part of this version yet; use lbf or pz")

@@ -1,0 +1,1 @@
+"""PettingZoo environments for the tests, found by the scripts as `--env-family tests.envs`."""

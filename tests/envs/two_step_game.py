@@ -1,0 +1,45 @@
+"""The two-step game of the QMIX paper (section 5 and appendix): agent 1's first move picks the second state.
+
+In state 2A every joint action pays 7, in state 2B the pay-offs are [[0, 1], [1, 8]]. The best return is 8; a learner
+that cannot represent 2B's values prefers the safe 7.
+"""
+
+import gymnasium as gym
+import numpy as np
+from pettingzoo import ParallelEnv
+
+PAYOFFS = (((7, 7), (7, 7)), ((0, 1), (1, 8)))
+
+
+class TwoStepGame(ParallelEnv):
+    metadata = {"name": "two_step_game"}
+    possible_agents = ["agent_1", "agent_2"]
+
+    def observation_space(self, agent):
+        return gym.spaces.Box(0, 1, (3,), np.float32)
+
+    def action_space(self, agent):
+        return gym.spaces.Discrete(2)
+
+    def state(self):
+        return np.eye(3, dtype=np.float32)[self.position]
+
+    def everyone(self, value):
+        return dict.fromkeys(self.possible_agents, value)
+
+    def reset(self, seed=None, options=None):
+        self.agents, self.position = list(self.possible_agents), 0
+        return self.everyone(self.state()), self.everyone({})
+
+    def step(self, actions):
+        over, payoff = self.position > 0, 0
+        if over:
+            payoff = PAYOFFS[self.position - 1][actions["agent_1"]][actions["agent_2"]]
+            self.agents = []
+        else:
+            self.position = 1 + int(actions["agent_1"])
+        observations, rewards = self.everyone(self.state()), self.everyone(payoff / 2)
+        return observations, rewards, self.everyone(over), self.everyone(False), self.everyone({})
+
+
+parallel_env = TwoStepGame

@@ -1,0 +1,119 @@
+"""What the tests share: the four scripts as modules, as commands and as programs run in this process."""
+
+import importlib
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+REPO = Path(__file__).parent.parent
+SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
+CLOCK = ("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "clock")
+ENVIRON = {**os.environ, "PYTHONPATH": str(REPO), "WANDB_MODE": "offline"}
+
+
+def module(script):
+    return importlib.import_module(f"cleanmarl.{script}")
+
+
+def command(script, *args):
+    return [sys.executable, str(REPO / "cleanmarl" / f"{script}.py"), *map(str, args)]
+
+
+def run(script, *args, cwd):
+    """Run a script as a user would and return its finished process, which must have succeeded."""
+    done = subprocess.run(command(script, *args), cwd=cwd, env=ENVIRON, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def run_here(script, *args, cwd, monkeypatch):
+    """Run a script in this process and return its globals, to look into what it has collected and learnt."""
+    monkeypatch.chdir(cwd)
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, args)])
+    return runpy.run_path(str(REPO / "cleanmarl" / f"{script}.py"), run_name="__main__")
+
+
+def run_dir(cwd):
+    (path,) = Path(cwd, "runs").iterdir()
+    return path
+
+
+def scalars(cwd):
+    """All scalars of the only run under `cwd`: tag -> [(step, value), ...]."""
+    events = EventAccumulator(str(run_dir(cwd)), size_guidance={"scalars": 0}).Reload()
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def random_trajectory(rng, length, n_agents=3, obs_dim=4, state_dim=5, n_actions=3, terminated=True):
+    """`length` steps with all observations, states and available actions, the last ones included."""
+    avail_actions = rng.random((length + 1, n_agents, n_actions)) < 0.6
+    avail_actions[..., 0] = True
+    return {
+        "obs": rng.normal(size=(length + 1, n_agents, obs_dim)).astype(np.float32),
+        "states": rng.normal(size=(length + 1, state_dim)).astype(np.float32),
+        "avail_actions": avail_actions,
+        "actions": rng.integers(n_actions, size=(length, n_agents)),
+        "reward": rng.normal(size=length).astype(np.float32),
+        "done": np.arange(length) == (length - 1 if terminated else -1),
+    }
+
+
+def episode(script, trajectory):
+    """The dictionary of lists that a script collects from a trajectory (SPEC, section 3)."""
+    collected = {
+        "obs": trajectory["obs"][:-1],
+        "actions": trajectory["actions"],
+        "reward": trajectory["reward"],
+        "next_obs": trajectory["obs"][1:],
+        "states": trajectory["states"][:-1],
+        "next_states": trajectory["states"][1:],
+        "done": trajectory["done"],
+        "next_avail_actions": trajectory["avail_actions"][1:],
+    }
+    if script == "qmix_memefficient":
+        collected = {key: value for key, value in collected.items() if key not in ("next_obs", "next_states")}
+        collected |= {"obs": trajectory["obs"], "states": trajectory["states"]}
+        collected["actions"] = collected["actions"].astype(np.uint8)
+    return {key: list(value) for key, value in collected.items()}
+
+
+def batch_of(script, trajectories):
+    """The batch that a script's buffer makes of these trajectories, in their order."""
+    buffer = module(script).ReplayBuffer(len(trajectories), False, torch.device("cpu"))
+    for trajectory in trajectories:
+        buffer.add(episode(script, trajectory))
+    batch = buffer.sample(len(trajectories))
+    first_rewards = [trajectory["reward"][0] for trajectory in trajectories]
+    order = [batch["reward"][:, 0].tolist().index(reward) for reward in first_rewards]
+    return {key: value[order] for key, value in batch.items()}
+
+
+def loss_of(script, networks, batch, args):
+    """The loss of a whole batch; `networks` are online and target Q-network, online and target mixer."""
+    q_network, target_q_network, mixer, target_mixer = networks
+    td_target = module(script).compute_td_target(q_network, target_q_network, target_mixer, batch, args)
+    if script == "qmix_lstm":
+        return module(script).td_loss(q_network, mixer, batch, td_target, None)[0]
+    return module(script).td_loss(q_network, mixer, batch, td_target)
+
+
+def networks_of(script, n_agents=3, obs_dim=4, state_dim=5, n_actions=3):
+    """Online and target networks with different random weights of ordinary size."""
+    torch.manual_seed(0)
+    m = module(script)
+    networks = [m.QNetwork(obs_dim, n_actions, 16, 1) for _ in range(2)]
+    networks += [m.Mixer(n_agents, state_dim, 16) for _ in range(2)]
+    for network in networks:
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    return networks
+
+
+def gradients(networks):
+    return [parameter.grad.clone() for network in (networks[0], networks[2]) for parameter in network.parameters()]

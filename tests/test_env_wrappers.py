@@ -1,0 +1,243 @@
+"""The environments look alike and keep the rules of SPEC, section 7."""
+
+import gymnasium as gym
+import lbforaging  # noqa: F401 (registers the environments)
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from mpe2 import simple_spread_v3
+
+from cleanmarl.env_wrappers import UsageError, make_env
+
+LBF = ("lbf", "Foraging-5x5-2p-1f-v3")
+SPREAD = ("pz", "simple_spread_v3")
+CLOCK = ("pz", "clock", "tests.envs")
+EVERY_KIND = [
+    LBF,
+    ("lbf", "Foraging-2s-8x8-3p-2f-coop-v3"),
+    SPREAD,
+    ("pz", "simple_speaker_listener_v4"),
+    ("pz", "pursuit_v5", "sisl"),
+    ("pz", "two_step_game", "tests.envs"),
+    CLOCK,
+    ("pz", "masked", "tests.envs"),
+]
+
+
+def random_actions(env, obs, rng):
+    return np.array([rng.choice(np.flatnonzero(row)) for row in obs["avail_actions"]])
+
+
+def play(env, rng, seed=None):
+    """One random episode: all observations and all (reward, terminated, truncated)."""
+    obs, _ = env.reset(seed=seed)
+    observations, outcomes = [obs], []
+    while not outcomes or not (outcomes[-1][1] or outcomes[-1][2]):
+        obs, *outcome, _ = env.step(random_actions(env, obs, rng))
+        observations.append(obs)
+        outcomes.append(outcome)
+    return observations, outcomes
+
+
+@pytest.mark.parametrize("args", EVERY_KIND)
+@pytest.mark.filterwarnings("ignore")
+def test_gymnasium_environment(args):
+    env = make_env(*args, seed=3)
+    if args[1] not in ("masked", "clock", "simple_speaker_listener_v4", "pursuit_v5"):
+        # The checker plays unavailable actions, which the first three refuse; pursuit is slow.
+        check_env(env, skip_render_check=True)
+    n_agents, n_actions = env.observation_space["avail_actions"].shape
+    assert env.action_space == gym.spaces.MultiDiscrete([n_actions] * n_agents)
+    assert env.observation_space["obs"].shape[0] == n_agents
+    rng = np.random.default_rng(0)
+    obs, _ = env.reset()
+    for _ in range(60):
+        assert obs in env.observation_space
+        assert {key: value.dtype for key, value in obs.items()} == {
+            "obs": np.float32,
+            "state": np.float32,
+            "avail_actions": np.bool_,
+        }
+        assert obs["avail_actions"].any(axis=1).all()
+        obs, reward, terminated, truncated, _ = env.step(random_actions(env, obs, rng))
+        assert (type(reward), type(terminated), type(truncated)) == (float, bool, bool)
+        if terminated or truncated:
+            obs, _ = env.reset()
+    env.close()
+
+
+@pytest.mark.parametrize("args", [LBF, SPREAD, CLOCK])
+def test_seeds(args):
+    def starts(seed, reset_seed=None):
+        env = make_env(*args, seed=seed)
+        return [env.reset(seed=reset_seed)[0]["state"].tolist(), env.reset()[0]["state"].tolist()]
+
+    assert starts(7) == starts(7) == starts(5, reset_seed=7)
+    assert starts(7)[0] != starts(7)[1]  # later episodes go on with the generator
+    assert starts(7) != starts(8)
+
+
+@pytest.mark.parametrize("args", [LBF, SPREAD, CLOCK])
+def test_observations_are_not_overwritten_by_later_steps(args):
+    env, rng = make_env(*args, seed=0), np.random.default_rng(0)
+    obs, _ = env.reset()
+    before = {key: value.copy() for key, value in obs.items()}
+    for _ in range(3):
+        env.step(random_actions(env, env.reset()[0], rng))
+    assert all(np.array_equal(obs[key], before[key]) for key in obs)
+
+
+@pytest.mark.parametrize("args", [LBF, SPREAD, CLOCK])
+def test_agent_ids(args):
+    (with_ids, _), (without, _) = (make_env(*args, agent_ids=ids, seed=1).reset() for ids in (True, False))
+    n_agents, obs_dim = without["obs"].shape
+    assert np.array_equal(with_ids["obs"][:, :obs_dim], without["obs"])
+    assert np.array_equal(with_ids["obs"][:, obs_dim:], np.eye(n_agents))
+    assert np.array_equal(with_ids["state"], without["state"])
+
+
+def test_lbf_against_the_bare_environment():
+    env = make_env(*LBF, agent_ids=False)
+    rng, terminations, truncations = np.random.default_rng(0), 0, 0
+    for seed in range(40):
+        bare = gym.make(LBF[1], disable_env_checker=True)
+        (obs, _), (bare_obs, _) = env.reset(seed=seed), bare.reset(seed=seed)
+        terminated = truncated = False
+        steps = 0
+        while not (terminated or truncated):
+            assert np.array_equal(obs["obs"], np.stack(bare_obs))
+            assert np.array_equal(obs["state"], np.concatenate(bare_obs))
+            valid = {tuple(action.value for action in joint) for joint in bare.unwrapped.get_valid_actions()}
+            first, second = (np.flatnonzero(row) for row in obs["avail_actions"])
+            assert {(a, b) for a in first for b in second} == valid
+            actions = random_actions(env, obs, rng)
+            obs, reward, terminated, truncated, _ = env.step(actions)
+            bare_obs, bare_rewards, bare_done, _, _ = bare.step(actions.tolist())
+            steps += 1
+            assert reward == sum(bare_rewards)
+            assert bare_done == (terminated or truncated)
+            assert terminated == (bare.unwrapped.field.sum() == 0)
+            assert truncated == (steps == 50)
+        terminations, truncations = terminations + terminated, truncations + truncated
+    assert terminations > 5
+    assert truncations > 5
+
+
+def test_lbf_eating_the_last_food_in_the_last_step_terminates():
+    env = make_env(*LBF, seed=0)
+    for seed in range(1000):
+        obs, _ = env.reset(seed=seed)
+        can_load = obs["avail_actions"][:, 5]
+        if can_load.all():
+            break
+    for _ in range(49):
+        _, _, terminated, truncated, _ = env.step(np.zeros(2, int))
+        assert not (terminated or truncated)
+    _, reward, terminated, _, _ = env.step(np.full(2, 5))
+    assert reward == pytest.approx(1)
+    assert terminated
+
+
+def test_lbf_keeps_the_limit_of_the_id():
+    spec = gym.spec(LBF[1])
+    gym.register("Foraging-short-v3", spec.entry_point, kwargs={**spec.kwargs, "max_episode_steps": 7})
+    env = make_env("lbf", "Foraging-short-v3", seed=0)
+    env.reset()
+    outcomes = [env.step(np.zeros(2, int))[2:4] for _ in range(7)]
+    assert outcomes == [(False, False)] * 6 + [(False, True)]
+
+
+def test_simple_spread_against_the_bare_environment():
+    env, bare = make_env(*SPREAD, agent_ids=False), simple_spread_v3.parallel_env()
+    (obs, _), (bare_obs, _) = env.reset(seed=4), bare.reset(seed=4)
+    rng = np.random.default_rng(0)
+    for step in range(25):
+        assert np.array_equal(obs["obs"], np.stack(list(bare_obs.values())))
+        assert np.array_equal(obs["state"], bare.state())
+        assert obs["avail_actions"].all()
+        actions = rng.integers(5, size=3)
+        obs, reward, terminated, truncated, _ = env.step(actions)
+        bare_obs, rewards, _, _, _ = bare.step(dict(zip(bare.possible_agents, actions.tolist())))
+        assert reward == pytest.approx(sum(rewards.values()))
+        assert (terminated, truncated) == (False, step == 24)
+    assert np.array_equal(obs["obs"], np.stack(list(bare_obs.values())))  # what a truncated episode bootstraps from
+
+
+def test_padding_and_an_agent_that_leaves():
+    env = make_env(*CLOCK, agent_ids=True, seed=0)
+    observations, outcomes = play(env, np.random.default_rng(0))
+    # Agent 1 is out after 2 of 4 steps; the reward is the sum over those who are in.
+    assert outcomes == [[3, False, False], [3, False, False], [2, False, False], [2, False, True]]
+    for t, obs in enumerate(observations):
+        gone = t >= 2
+        features, ids = obs["obs"][:, :5], obs["obs"][:, 5:]
+        assert np.array_equal(ids, np.eye(3))
+        assert features[:, 0].tolist() == [t, 0 if gone else t, t]
+        assert features[:, 1].tolist() == [1, 0 if gone else 2, 3]
+        assert not features[0, 3:].any()  # padding
+        assert features[1].any() != gone
+        assert obs["avail_actions"].tolist() == [[True, True, False], [True, not gone, not gone], [True] * 3]
+        assert np.array_equal(obs["state"], np.concatenate([features[0, :3], features[1, :4], features[2]]))
+
+
+@pytest.mark.parametrize(
+    ("leaves", "outcome"),
+    [
+        ({"agent_0": 1, "agent_1": 3, "agent_2": 2}, (True, False)),  # all are terminated, one by one
+        ({"agent_0": 4, "agent_1": 4, "agent_2": 4}, (True, False)),  # all at the time limit
+        ({"agent_0": 4, "agent_1": 4}, (False, True)),  # one is only cut off
+        ({}, (False, True)),
+    ],
+)
+def test_termination_and_truncation(leaves, outcome, monkeypatch):
+    import tests.envs.clock as clock
+
+    monkeypatch.setattr(clock, "parallel_env", lambda: clock.Clock(leaves=tuple(leaves.items())))
+    observations, outcomes = play(make_env(*CLOCK, agent_ids=False), np.random.default_rng(0), seed=0)
+    assert tuple(outcomes[-1][1:]) == outcome
+    cut_off = [f"agent_{i}" not in leaves for i in range(3)]
+    assert observations[-1]["obs"].any(axis=1).tolist() == cut_off
+
+
+def test_action_masks_and_actions_that_do_not_start_at_zero():
+    env = make_env("pz", "masked", "tests.envs", agent_ids=False)
+    observations, outcomes = play(env, np.random.default_rng(0))
+    assert [outcome[1:] for outcome in outcomes] == [[False, False], [False, False], [True, False]]
+    for t, obs in enumerate(observations[:-1]):
+        assert obs["avail_actions"].tolist() == [[False, True, False]] * 2
+        assert np.array_equal(obs["obs"], np.eye(4)[[t, t]])  # a Discrete observation is one-hot
+        assert np.array_equal(obs["state"], obs["obs"].ravel())
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("pzz", "simple_spread_v3"), ["--env-type", "pzz", "try pz"]),
+        (("lbf", "Foraging-5x5-2p-1f-v9"), ["--env-name", "Foraging-5x5-2p-1f-v3"]),
+        (("lbf", "CartPole-v1"), ["--env-name", "CartPole-v1"]),
+        (("pz", "simple_spred_v3"), ["--env-name", "simple_spread_v3"]),
+        (("pz", "pursuit_v4", "sisl"), ["--env-name", "pursuit_v5"]),
+        (("pz", "tictactoe_v3", "classic"), ["--env-name", "tictactoe_v3"]),
+        (("pz", "pong_v3", "atari"), ["--env-family", 'pip install "pettingzoo[atari]"']),
+        (("pz", "multiwalker_v9", "sisl"), ["--env-name", "multiwalker_v9", "Discrete"]),
+        (("pz", "continuous", "tests.envs"), ["--env-name", "continuous", "Discrete"]),
+        (("pz", "no_such_env", "tests.envs"), ["--env-name", "tests.envs.no_such_env"]),
+        (("pz", "env", "no_such_package"), ["--env-family", "no_such_package", "mpe"]),
+        (("pz", "needs_package", "tests.envs"), ["--env-type pz", "a_package_that_nobody_has"]),
+        (("pz", "helpers", "tests"), ["--env-name", "tests.helpers", "parallel_env"]),
+    ],
+)
+def test_errors_name_the_argument_and_what_to_do(args, words):
+    with pytest.raises(UsageError) as error:
+        make_env(*args)
+    assert "\n" not in str(error.value)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_module_in_the_current_folder_is_found(tmp_path, monkeypatch):
+    package = tmp_path / "somebodys_package"
+    package.mkdir()
+    (package / "somebodys_env.py").write_text("from tests.envs.clock import parallel_env\n")
+    monkeypatch.chdir(tmp_path)
+    env = make_env("pz", "somebodys_env", "somebodys_package")
+    assert env.reset()[0]["obs"].shape == (3, 8)

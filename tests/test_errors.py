@@ -1,0 +1,194 @@
+"""Bad input ends with one line and exit code 2, interruptions lose nothing (SPEC, section 8)."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers import CLOCK, ENVIRON, SCRIPTS, command, module, run_dir, run_here, scalars
+
+LBF = ("--env-type", "lbf", "--env-name", "Foraging-5x5-2p-1f-v3")
+BAD = [
+    (("--env-type", "starcraft"), "--env-type"),
+    (("--env-type", "lbf", "--env-name", "Foraging-5x5-2p-1f-v9"), "--env-name"),
+    (("--env-type", "pz", "--env-name", "simple_spraed_v3"), "simple_spread_v3"),
+    (("--env-type", "pz", "--env-family", "no_such_family", "--env-name", "x"), "--env-family"),
+    (("--env-type", "pz", "--env-family", "atari", "--env-name", "pong_v3"), "pettingzoo[atari]"),
+    (("--env-type", "pz", "--env-family", "sisl", "--env-name", "multiwalker_v9"), "Discrete"),
+    (("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "continuous"), "Discrete"),
+    (("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "needs_package"), "a_package_that_nobody_has"),
+    (("--env-type", "smaclite_upstream"), "--env-type"),
+    ((*LBF, "--device", "cuda:7"), "--device"),
+    ((*LBF, "--device", "abacus"), "--device"),
+    ((*LBF, "--device", "meta"), "--device"),
+    ((*LBF, "--optimizer", "Adma"), "--optimizer"),
+    ((*LBF, "--optimizer", "LBFGS"), "--optimizer"),
+    ((*LBF, "--optimizer", "lr_scheduler"), "--optimizer"),
+    ((*LBF, "--batch-size", 20, "--buffer-size", 10), "--batch-size"),
+    ((*LBF, "--batch-size", 0), "--batch-size"),
+    ((*LBF, "--buffer-size", 0), "--buffer-size"),
+    ((*LBF, "--gamma", 1.1), "--gamma"),
+    ((*LBF, "--gamma", -0.1), "--gamma"),
+    ((*LBF, "--gamma", "nan"), "--gamma"),
+    ((*LBF, "--start-e", 2), "--start-e"),
+    ((*LBF, "--end-e", -1), "--end-e"),
+    ((*LBF, "--exploration-fraction", 1.5), "--exploration-fraction"),
+    ((*LBF, "--polyak", 1.01), "--polyak"),
+    ((*LBF, "--learning-rate", 0), "--learning-rate"),
+    ((*LBF, "--learning-rate", "inf"), "--learning-rate"),
+    ((*LBF, "--total-timesteps", 0), "--total-timesteps"),
+    ((*LBF, "--train-freq", 0), "--train-freq"),
+    ((*LBF, "--target-network-update-freq", 0), "--target-network-update-freq"),
+    ((*LBF, "--hidden-dim", 0), "--hidden-dim"),
+    ((*LBF, "--hyper-dim", -3), "--hyper-dim"),
+    ((*LBF, "--num-layers", 0), "--num-layers"),
+    ((*LBF, "--log-every", 0), "--log-every"),
+    ((*LBF, "--eval-steps", 0), "--eval-steps"),
+    ((*LBF, "--num-eval-ep", 0), "--num-eval-ep"),
+    ((*LBF, "--seed", -1), "--seed"),
+]
+CASES = [(script, *case) for script in SCRIPTS for case in BAD]
+CASES += [("qmix_lstm", (*LBF, "--tbptt", 0), "--tbptt")]
+CASES += [
+    ("qmix_multienvs", (*LBF, "--num-envs", 0), "--num-envs"),
+    ("qmix_multienvs", (*LBF, "--n-epochs", 0), "--n-"),
+]
+
+
+@pytest.mark.parametrize(("script", "args", "word"), CASES)
+def test_one_line_and_no_folder(script, args, word, tmp_path, monkeypatch, capfd):
+    with pytest.raises(SystemExit) as stop:
+        run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    out, err = capfd.readouterr()
+    assert stop.value.code == 2
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert err.startswith(f"{script}.py: ")
+    assert word in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("package", ["lbforaging", "pettingzoo", "mpe2"])
+def test_missing_package(package, tmp_path, monkeypatch, capfd):
+    monkeypatch.setitem(sys.modules, package, None)  # importing it raises ModuleNotFoundError
+    args = LBF if package == "lbforaging" else ("--env-type", "pz", "--env-name", "simple_spread_v3")
+    with pytest.raises(SystemExit) as stop:
+        run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    err = capfd.readouterr().err
+    assert (stop.value.code, err.count("\n")) == (2, 1)
+    assert f"pip install {package}" in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_bad_input_from_the_command_line(script, tmp_path):
+    for args, word in ((("--gamma", "2", *LBF), "--gamma"), (("--env-type", "pz"), "--env-name")):
+        done = subprocess.run(command(script, *args), cwd=tmp_path, env=ENVIRON, capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert word in done.stderr
+    for args in (("--no-such-argument", "1"), ("--gamma", "high")):  # tyro's own words
+        done = subprocess.run(command(script, *args), cwd=tmp_path, env=ENVIRON, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert args[0] in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_loss_that_is_not_finite(script, tmp_path, monkeypatch):
+    args = ("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "not_finite", "--batch-size", 2)
+    with pytest.raises(SystemExit) as stop:
+        run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert "not finite" in stop.value.code
+    assert "--learning-rate" in stop.value.code
+    weights = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
+    assert all(value.isfinite().all() for value in (*weights["q_network"].values(), *weights["mixer"].values()))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.filterwarnings("ignore:.*Worker")
+def test_an_environments_own_error_is_shown_and_the_model_kept(script, tmp_path, monkeypatch):
+    args = ("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "crashing")
+    with pytest.raises(RuntimeError, match="a bug in the environment"):
+        run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert (run_dir(tmp_path) / "model.pt").exists()
+
+
+@pytest.mark.slow
+def test_a_workers_own_traceback_is_shown(tmp_path):
+    args = ("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "crashing")
+    done = subprocess.run(command("qmix_multienvs", *args), cwd=tmp_path, env=ENVIRON, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'raise RuntimeError("a bug in the environment")' in done.stderr
+
+
+def start(script, cwd):
+    """A long run, once it has trained for a while and written its first events."""
+    args = (*LBF, "--batch-size", 2, "--log-every", 1)
+    process = subprocess.Popen(
+        command(script, *args), cwd=cwd, env=ENVIRON, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline().startswith("step")  # the first evaluation
+    return process
+
+
+def children(process):
+    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True).stdout
+    return [int(pid) for pid in listing.split()]
+
+
+def wait_until_gone(pids):
+    """True as soon as no process is left (one that nobody has waited for yet does not count)."""
+    for _ in range(100):
+        listing = subprocess.run(["ps", "-o", "stat=", "-p", ",".join(map(str, pids))], capture_output=True, text=True)
+        if all(stat.startswith("Z") for stat in listing.stdout.split()):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_ctrl_c_saves_and_closes(script, tmp_path):
+    process = start(script, tmp_path)
+    workers = children(process)
+    assert len(workers) >= (4 if script == "qmix_multienvs" else 0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    weights = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
+    assert weights["script"] == script
+    logged = scalars(tmp_path)
+    assert len(logged["rollout/ep_reward"]) >= 50
+    assert len(logged["eval/ep_reward"]) >= 1
+    assert not workers or wait_until_gone(workers)
+
+
+@pytest.mark.slow
+def test_a_dying_worker_ends_the_run(tmp_path):
+    process = start("qmix_multienvs", tmp_path)
+    workers = [pid for pid in children(process) if "qmix_multienvs" in Path(f"/proc/{pid}/cmdline").read_text()]
+    os.kill(workers[2], signal.SIGKILL)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "worker process died" in err
+    assert "Traceback" not in err
+    assert (run_dir(tmp_path) / "model.pt").exists()
+    assert wait_until_gone(workers)
+
+
+def test_arguments_that_are_just_within_bounds():
+    args = module("qmix").Args(env_type="lbf", gamma=1, polyak=1, exploration_fraction=0, batch_size=7, buffer_size=7)
+    assert module("qmix").check_args(args) == torch.device("cpu")
+
+
+def test_the_clock_is_a_valid_environment(tmp_path, monkeypatch):
+    # The errors above are not the environments' of these tests.
+    run_here("qmix", *CLOCK, "--total-timesteps", 20, cwd=tmp_path, monkeypatch=monkeypatch)

@@ -1,0 +1,57 @@
+"""Exploration: each agent for itself, over available actions only, and epsilon's schedule."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers import CLOCK, SCRIPTS, module, run_here, scalars
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_agents_explore_independently(script):
+    torch.manual_seed(0)
+    n, epsilon = 40_000, 0.6
+    q_values = torch.tensor([[3.0, 2, 1], [1, 2, 3]]).expand(n, 2, 3)
+    avail_actions = torch.tensor([[True, True, True], [True, True, False]]).expand(n, 2, 3)
+    actions = module(script).select_actions(q_values, avail_actions, epsilon)
+    joint = torch.zeros(3, 3).index_put_(tuple(actions.T), torch.tensor(1 / n), accumulate=True)
+    expected = torch.outer(torch.tensor([0.4 + 0.2, 0.2, 0.2]), torch.tensor([0.3, 0.4 + 0.3, 0]))
+    assert torch.allclose(joint, expected, atol=0.012)  # 5 standard deviations
+    assert joint[:, 2].sum() == 0
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("epsilon", [0, 0.3, 1])
+def test_only_available_actions(script, epsilon):
+    torch.manual_seed(0)
+    q_values, avail_actions = torch.randn(5000, 4, 6), torch.rand(5000, 4, 6) < 0.3
+    avail_actions[..., 2] = True
+    actions = module(script).select_actions(q_values, avail_actions, epsilon)
+    assert avail_actions.gather(-1, actions.unsqueeze(-1)).all()
+    if epsilon == 0:
+        assert (q_values.gather(-1, actions.unsqueeze(-1)) >= q_values.masked_fill(~avail_actions, -9)).all()
+
+
+def test_evaluation_does_not_touch_the_random_numbers_of_training():
+    state = torch.get_rng_state()
+    module("qmix").select_actions(torch.randn(2, 3, generator=torch.Generator()), torch.ones(2, 3, dtype=torch.bool))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_epsilon_falls_from_start_to_end(script, tmp_path, monkeypatch):
+    args = ("--total-timesteps", 400, "--exploration-fraction", 0.5, "--start-e", 0.8, "--end-e", 0.1)
+    program = run_here(script, *CLOCK, *args, "--log-every", 1, cwd=tmp_path, monkeypatch=monkeypatch)
+    num_envs = program["args"].num_envs if script == "qmix_multienvs" else 1
+    epsilons = dict(scalars(tmp_path)["rollout/epsilon"])
+    for step, epsilon in epsilons.items():
+        acted_at = step - num_envs  # the step counter when the last actions were chosen
+        assert epsilon == pytest.approx(0.8 - 0.7 * min(acted_at / 200, 1), abs=1e-6)
+    assert min(epsilons) <= 16
+    assert np.allclose([epsilon for step, epsilon in epsilons.items() if step > 204], 0.1)
+
+
+def test_exploration_fraction_zero_starts_at_the_end(tmp_path, monkeypatch):
+    args = ("--total-timesteps", 40, "--exploration-fraction", 0, "--log-every", 1)
+    run_here("qmix", *CLOCK, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert {value for _, value in scalars(tmp_path)["rollout/epsilon"]} == {np.float32(0.025)}

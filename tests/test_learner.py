@@ -1,0 +1,212 @@
+"""The learner: mixing, TD targets by hand, padding, and the lean buffer against the plain one."""
+
+import copy
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cleanmarl.qmix import Mixer
+from tests.helpers import SCRIPTS, batch_of, gradients, loss_of, module, networks_of, random_trajectory, run_here
+
+GAMMA = 0.9
+ARGS = SimpleNamespace(gamma=GAMMA, double_q=False)
+DOUBLE = SimpleNamespace(gamma=GAMMA, double_q=True)
+
+
+def random_mixer(seed, n_agents, state_dim, scale):
+    torch.manual_seed(seed)
+    mixer = Mixer(n_agents, state_dim, hyper_dim=8)
+    for parameter in mixer.parameters():
+        torch.nn.init.normal_(parameter, std=scale)
+    return mixer
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 9), st.floats(0.01, 10), st.floats(0.01, 100))
+def test_mixer_is_monotonic(seed, n_agents, state_dim, weight_scale, input_scale):
+    mixer = random_mixer(seed, n_agents, state_dim, weight_scale)
+    q_values = (torch.randn(32, n_agents) * input_scale).requires_grad_()
+    mixer(q_values, torch.randn(32, state_dim) * input_scale).sum().backward()
+    assert (q_values.grad >= 0).all()
+    assert (q_values.grad > 0).any()
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6))
+def test_joint_argmax_is_every_agents_argmax(seed):
+    n_agents, n_actions = 3, 4
+    mixer = random_mixer(seed, n_agents, 5, 0.5).double()
+    q_values, state = torch.randn(n_agents, n_actions).double(), torch.randn(5).double()
+    joint_actions = torch.tensor(list(itertools.product(range(n_actions), repeat=n_agents)))  # (64, n_agents)
+    q_total = mixer(q_values[torch.arange(n_agents), joint_actions], state.expand(len(joint_actions), -1))
+    assert joint_actions[q_total.argmax()].tolist() == q_values.argmax(dim=-1).tolist()
+    assert q_total.max() > q_total.min()
+
+
+@pytest.mark.parametrize("n_agents", [1, 3, 20])
+def test_mixer_starts_at_the_scale_of_the_agents_values(n_agents):
+    torch.manual_seed(1)
+    mixer = Mixer(n_agents, 48, 64)
+    q_values, states = torch.rand(1000, n_agents), torch.randn(1000, 48)
+    q_total = mixer(q_values, states * 100)
+    assert q_total.abs().mean() < 4
+    assert torch.allclose(q_total, mixer(q_values, states), atol=1e-2)  # however large the state
+
+
+class Table(torch.nn.Module):
+    """A Q-network whose values are `scale` times the observation, recurrent in name if the script's is."""
+
+    def __init__(self, script, scale):
+        super().__init__()
+        self.script, self.scale = script, scale
+
+    def forward(self, obs, hidden=None):
+        return (self.scale * obs, (torch.zeros(1),)) if self.script == "qmix_lstm" else self.scale * obs
+
+
+def total(q_values, states):
+    """A mixer that adds up."""
+    return q_values.sum(dim=-1) + states.sum(dim=-1)
+
+
+def by_hand(done, avail_actions):
+    """One agent, two steps; the second one ends the episode. Values are the observations."""
+    return {
+        "obs": np.array([[[9, 9, 9]], [[1, 5, 3]], [[2, 4, -8]]], np.float32),
+        "states": np.array([[9], [10], [20]], np.float32),
+        "avail_actions": np.array([[[1, 1, 1]], [[1, 1, 1]], [avail_actions]], np.bool_),
+        "actions": np.array([[0], [2]]),
+        "reward": np.array([0.5, 0.25], np.float32),
+        "done": np.array([False, done]),
+    }
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    ("done", "avail_actions", "args", "last"),
+    [
+        (True, (1, 1, 1), ARGS, 0.25),  # terminated: nothing follows
+        (False, (1, 1, 1), ARGS, 0.25 + GAMMA * (2 * 4 + 20)),  # truncated: bootstraps from the last observation
+        (False, (1, 0, 1), ARGS, 0.25 + GAMMA * (2 * 2 + 20)),  # the best action is not available
+        (False, (1, 1, 1), DOUBLE, 0.25 + GAMMA * (2 * -8 + 20)),  # the online network prefers the third action
+        (False, (1, 1, 0), DOUBLE, 0.25 + GAMMA * (2 * 2 + 20)),  # of those available, the first one
+    ],
+)
+def test_td_target_by_hand(script, done, avail_actions, args, last):
+    batch = batch_of(script, [by_hand(done, avail_actions)])
+    online, target = Table(script, -1), Table(script, 2)
+    td_target = module(script).compute_td_target(online, target, total, batch, args)
+    first_best = 1 if args.double_q else 5
+    assert torch.allclose(td_target, torch.tensor([[0.5 + GAMMA * (2 * first_best + 10), last]]))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_td_target_of_the_last_step_of_a_padded_row(script):
+    longer = random_trajectory(np.random.default_rng(0), 5, n_agents=1, obs_dim=3, state_dim=1)
+    batch = batch_of(script, [by_hand(False, (1, 1, 1)), longer])
+    assert batch["mask"].tolist() == [[True] * 2 + [False] * 3, [True] * 5]
+    td_target = module(script).compute_td_target(Table(script, -1), Table(script, 2), total, batch, ARGS)
+    assert torch.allclose(td_target[0, :2], torch.tensor([0.5 + GAMMA * 20, 0.25 + GAMMA * 28]))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_loss_by_hand(script):
+    batch, args = batch_of(script, [by_hand(True, (1, 1, 1))]), (Table(script, 1), total)
+    td_target = torch.tensor([[20.0, 10.0]])
+    loss = module(script).td_loss(*args, batch, td_target, *([None] if script == "qmix_lstm" else []))
+    loss = loss[0] if script == "qmix_lstm" else loss
+    # Q_tot of the actions taken: 9 + state 9, and 3 + state 10.
+    assert loss == pytest.approx(((20 - 18) ** 2 + (10 - 13) ** 2) / 2)
+
+
+def trajectories(lengths=(7, 3, 5, 1)):
+    rng = np.random.default_rng(3)
+    return [random_trajectory(rng, length, terminated=i % 2 == 0) for i, length in enumerate(lengths)]
+
+
+@pytest.mark.parametrize("args", [ARGS, DOUBLE])
+def test_lean_buffer_gives_the_same_loss_and_gradient(args):
+    networks = networks_of("qmix")
+    losses, grads = [], []
+    for script in ("qmix", "qmix_memefficient"):
+        script_networks = copy.deepcopy(networks)
+        loss = loss_of(script, script_networks, batch_of(script, trajectories()), args)
+        loss.backward()
+        losses.append(loss.item())
+        grads.append(gradients(script_networks))
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*grads))
+    assert all(grad.abs().max() > 0 for grad in grads[0])
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_padding_changes_nothing(script):
+    networks, batch = networks_of(script), batch_of(script, trajectories())
+    results = []
+    for filling in (None, 0, 1000):
+        padded = batch
+        if filling is not None:
+            padded = {
+                key: torch.cat([value, torch.full_like(value[:, :4], 0 if key in ("mask", "actions") else filling)], 1)
+                for key, value in batch.items()
+            }
+        own = copy.deepcopy(networks)
+        loss = loss_of(script, own, padded, ARGS)
+        loss.backward()
+        results.append([loss.detach(), *gradients(own)])
+    for result in results[1:]:
+        assert all(torch.allclose(a, b, atol=1e-6, rtol=1e-5) for a, b in zip(results[0], result))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_loss_ignores_what_is_behind_the_end_of_an_episode(script):
+    # Alone or beside a longer episode, an episode has the same squared errors.
+    networks, (long, short, *_) = networks_of(script), trajectories()
+    groups = ([long], [short], [long, short])
+    losses = [loss_of(script, networks, batch_of(script, group), ARGS).item() for group in groups]
+    assert losses[2] == pytest.approx((7 * losses[0] + 3 * losses[1]) / 10, rel=1e-5)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_buffer_keeps_the_newest_episodes_and_samples_without_replacement(script):
+    buffer = module(script).ReplayBuffer(4, False, torch.device("cpu"))
+    for number in range(7):
+        buffer.add(
+            {"reward": [np.float32(number)], "obs": [np.zeros((2, 3), np.float32)], "actions": [np.zeros(2, np.int64)]}
+        )
+    assert sorted(buffer.sample(4)["reward"][:, 0].tolist()) == [3, 4, 5, 6]
+    draws = [buffer.sample(2)["reward"][:, 0].tolist() for _ in range(400)]
+    assert all(a != b for a, b in draws)
+    counts = np.bincount(np.array(draws, int).ravel())[3:]
+    assert counts.min() > 140  # 200 expected, standard deviation 10
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_normalized_rewards(script):
+    buffer = module(script).ReplayBuffer(2, True, torch.device("cpu"))
+    rng = np.random.default_rng(0)
+    stored = [random_trajectory(rng, 6) for _ in range(5)]
+    for trajectory in stored:
+        trajectory["reward"] = trajectory["reward"] * 30 + 7
+        buffer.add({key: trajectory[key] for key in ("reward", "actions")})
+    rewards = np.concatenate([trajectory["reward"] for trajectory in stored]).astype(np.float64)
+    expected = (np.stack([t["reward"] for t in stored[-2:]]) - rewards.mean()) / (rewards.std() + 1e-6)
+    assert np.allclose(np.sort(buffer.sample(2)["reward"], axis=None), np.sort(expected, axis=None), atol=1e-5)
+
+
+def test_lean_buffer_stores_about_half(tmp_path, monkeypatch):
+    per_step = {}
+    for script in ("qmix", "qmix_memefficient"):
+        args = ("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "wide")
+        program = run_here(script, *args, "--total-timesteps", 100, cwd=tmp_path, monkeypatch=monkeypatch)
+        episodes = program["buffer"].episodes
+        per_step[script] = sum(value.nbytes for e in episodes for value in e.values()) / sum(
+            len(e["reward"]) for e in episodes
+        )
+        assert {value.dtype for value in episodes[0].values()} >= {torch.float32, torch.bool}
+    assert per_step["qmix_memefficient"] <= 0.55 * per_step["qmix"]
