@@ -198,9 +198,8 @@ def evaluate(env, q_network, num_episodes, device):
 def check_args(args):
     """Raise a UsageError for an argument that cannot work. Returns the torch device."""
     defaults = {int: (1, torch.inf), float: (0, 1)}
-    bounds = {field.name: defaults[field.type] for field in fields(args) if field.type in defaults}
-    bounds |= {"seed": (0, 2**31 - 1), "learning_rate": (1e-12, 1e3), "clip_gradients": (-torch.inf, torch.inf)}
-    bounds["batch_size"] = (1, args.buffer_size)
+    bounds = {f.name: defaults[f.type] for f in fields(args) if f.type in defaults and f.name != "clip_gradients"}
+    bounds |= {"seed": (0, 2**31 - 1), "learning_rate": (1e-12, 1e3), "batch_size": (1, args.buffer_size)}
     for name, (low, high) in bounds.items():
         if not low <= (value := getattr(args, name)) <= high:
             raise UsageError(f"--{name.replace('_', '-')} {value} is out of range: give one from {low} to {high}")
@@ -225,6 +224,15 @@ if __name__ == "__main__":
         env_args = (args.env_type, args.env_name, args.env_family, args.agent_ids)
         env = make_env(*env_args, seed=args.seed)
         eval_env = make_env(*env_args, seed=args.seed + 1)
+        run_name = f"{script}__{args.env_type}__{args.env_name.replace('/', '_')}__{args.seed}__{int(time.time())}"
+        if args.use_wnb:
+            import wandb
+
+            wnb = {"project": args.wnb_project or None, "entity": args.wnb_entity or None, "name": run_name}
+            try:
+                wandb.init(config=vars(args), sync_tensorboard=True, **wnb)
+            except wandb.Error as error:
+                raise UsageError(f"--use-wnb: {error} WANDB_MODE=offline needs no account.") from error
     except UsageError as error:
         print(f"{script}.py: {error}", file=sys.stderr)
         sys.exit(2)
@@ -240,16 +248,9 @@ if __name__ == "__main__":
     target_parameters = [*target_q_network.parameters(), *target_mixer.parameters()]
     fused = {"fused": True} if args.optimizer in ("Adam", "AdamW", "SGD") else {}  # one kernel for all parameters
     optimizer = getattr(torch.optim, args.optimizer)(parameters, lr=args.learning_rate, **fused)
-    max_grad_norm = args.clip_gradients if args.clip_gradients > 0 else torch.inf
     soft_update = get_ema_multi_avg_fn(1 - args.polyak)  # target <- polyak * online + (1 - polyak) * target
     buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
 
-    run_name = f"{script}__{args.env_type}__{args.env_name.replace('/', '_')}__{args.seed}__{int(time.time())}"
-    if args.use_wnb:
-        import wandb
-
-        project, entity = args.wnb_project or None, args.wnb_entity or None
-        wandb.init(project=project, entity=entity, name=run_name, config=vars(args), sync_tensorboard=True)
     writer = SummaryWriter(f"runs/{run_name}")
     writer.add_text("arguments", "|argument|value|\n|-|-|\n" + "\n".join(f"|{k}|{v}|" for k, v in vars(args).items()))
 
@@ -292,7 +293,7 @@ if __name__ == "__main__":
                     loss = td_loss(q_network, mixer, batch, td_target)
                     optimizer.zero_grad()
                     loss.backward()
-                    grad_norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+                    grad_norm = nn.utils.clip_grad_norm_(parameters, max(args.clip_gradients, 0) or torch.inf)
                     if not torch.isfinite(loss + grad_norm):
                         sys.exit(f"{script}.py: loss is not finite: lower --learning-rate or set --clip-gradients")
                     optimizer.step()
@@ -304,7 +305,7 @@ if __name__ == "__main__":
             metrics, finished = {}, global_step >= args.total_timesteps
             if len(rollout["rollout/ep_reward"]) >= args.log_every or (finished and rollout["rollout/ep_reward"]):
                 metrics = {tag: np.mean(values) for tag, values in (rollout | train).items()}
-                progress.set_postfix({"ep_reward": metrics["rollout/ep_reward"]}, refresh=False)
+                progress.set_postfix({tag[8:]: metrics[tag] for tag in rollout}, refresh=False)
                 metrics |= {"rollout/epsilon": epsilon, "rollout/num_episodes": num_episodes}
                 metrics |= {"train/num_updates": num_updates, "time/sps": global_step / (time.time() - start_time)}
                 rollout.clear()
@@ -323,4 +324,3 @@ if __name__ == "__main__":
             torch.save({"script": script, "args": vars(args), **weights}, f"runs/{run_name}/model.pt")
         writer.close()
         env.close()
-        eval_env.close()

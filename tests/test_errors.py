@@ -131,8 +131,15 @@ def test_a_workers_own_traceback_is_shown(tmp_path):
 def start(script, cwd):
     """A long run, once it has trained for a while and written its first events."""
     args = (*LBF, "--batch-size", 2, "--log-every", 1)
+    # A shell that runs the tests in the background has SIGINT ignored, which processes inherit.
     process = subprocess.Popen(
-        command(script, *args), cwd=cwd, env=ENVIRON, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command(script, *args),
+        cwd=cwd,
+        env=ENVIRON,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout.readline().startswith("step")  # the first evaluation
     return process
