@@ -100,15 +100,15 @@ class QNetwork(nn.Module):
 
     def __init__(self, obs_dim, n_actions, hidden_dim, num_layers):
         super().__init__()
-        layers = [nn.Linear(obs_dim, hidden_dim), nn.ReLU()]
-        for _ in range(num_layers):
-            layers += [nn.Linear(hidden_dim, hidden_dim), nn.ReLU()]
-        self.body, self.head = nn.Sequential(*layers), nn.Linear(hidden_dim, n_actions)
+        self.body = nn.ModuleList(nn.Linear(size, hidden_dim) for size in [obs_dim, *[hidden_dim] * num_layers])
+        self.head = nn.Linear(hidden_dim, n_actions)
         self.head.weight.data.mul_(0.01)  # values start near 0
         self.head.bias.data.zero_()
 
     def forward(self, obs):
-        return self.head(self.body(obs))
+        for layer in self.body:
+            obs = layer(obs).relu()
+        return self.head(obs)
 
 
 class Mixer(nn.Module):
