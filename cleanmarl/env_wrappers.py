@@ -108,7 +108,7 @@ class PettingZooEnv(TeamEnv):
         env.reset(seed=seed)
         try:
             state_dim, self.has_state = int(np.size(env.state())), True
-        except (AttributeError, NotImplementedError):
+        except (AttributeError, NotImplementedError, TypeError):  # rps_v2 has a dictionary of that name
             state_dim, self.has_state = sum(obs_dims), False
         super().__init__(env, obs_dims, [int(space.n) for space in action_spaces], state_dim, agent_ids, seed)
 
@@ -162,8 +162,8 @@ def make_parallel_env(env_name, env_family):
     name = f"mpe2.{env_name}" if env_family == "mpe" else f"{env_family}.{env_name}"
     try:
         module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if not f"{name}.".startswith(f"{error.name}."):
+    except (ModuleNotFoundError, TypeError) as error:  # a TypeError: the name starts with a dot
+        if not f"{name}.".startswith(f"{getattr(error, 'name', '')}."):
             raise
         hint = f"give {', '.join(sorted(families))} or the package of a module that can be imported from here"
         raise UsageError(f"--env-family, --env-name: there is no module {name}; {hint}") from error

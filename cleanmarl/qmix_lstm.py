@@ -1,6 +1,7 @@
 """QMIX (Rashid et al., 2018, https://arxiv.org/abs/1803.11485): recurrent agents, truncated BPTT."""
 
 import copy
+import importlib
 import random
 import sys
 import time
@@ -113,9 +114,9 @@ class Mixer(nn.Module):
 
     def __init__(self, n_agents, state_dim, hyper_dim):
         super().__init__()
-        self.norm, self.w1_shape = nn.LayerNorm(state_dim), (n_agents, hyper_dim)
+        self.norm = nn.LayerNorm(state_dim) if state_dim > 1 else nn.Identity()  # a single number would become 0
         self.w1, self.b1 = nn.Linear(state_dim, n_agents * hyper_dim), nn.Linear(state_dim, hyper_dim)
-        self.w2 = nn.Linear(state_dim, hyper_dim)
+        self.w2, self.w1_shape = nn.Linear(state_dim, hyper_dim), (n_agents, hyper_dim)
         self.v = nn.Sequential(nn.Linear(state_dim, hyper_dim), nn.ReLU(), nn.Linear(hyper_dim, 1))
         # Start Q_tot at the scale of the agents' values: torch's defaults start it orders of magnitude too large.
         for layer, bias in ((self.w1, 1 / n_agents), (self.b1, 0), (self.w2, 1 / hyper_dim), (self.v[-1], 0)):
@@ -202,8 +203,9 @@ def evaluate(env, q_network, num_episodes, device):
 def check_args(args):
     """Raise a UsageError for an argument that cannot work. Returns the torch device."""
     defaults = {int: (1, torch.inf), float: (0, 1)}
-    bounds = {f.name: defaults[f.type] for f in fields(args) if f.type in defaults and f.name != "clip_gradients"}
-    bounds |= {"seed": (0, 2**31 - 1), "learning_rate": (1e-12, 1e3), "batch_size": (1, args.buffer_size)}
+    bounds = {field.name: defaults[field.type] for field in fields(args) if field.type in defaults}
+    bounds |= {"batch_size": (1, args.buffer_size), "clip_gradients": (-torch.inf, torch.inf)}
+    bounds |= {"learning_rate": (1e-12, 1e3), "seed": (0, 2**31 - 1)}
     for name, (low, high) in bounds.items():
         if not low <= (value := getattr(args, name)) <= high:
             raise UsageError(f"--{name.replace('_', '-')} {value} is out of range: give one from {low} to {high}")
@@ -228,17 +230,15 @@ if __name__ == "__main__":
         env_args = (args.env_type, args.env_name, args.env_family, args.agent_ids)
         env = make_env(*env_args, seed=args.seed)
         eval_env = make_env(*env_args, seed=args.seed + 1)
-        run_name = f"{script}__{args.env_type}__{args.env_name.replace('/', '_')}__{args.seed}__{int(time.time())}"
+        run_name = f"{script}__{args.env_type}__{args.env_name.replace('/', '_')}__{args.seed}__{time.time_ns()}"
         if args.use_wnb:
-            import wandb
-
             wnb = {"project": args.wnb_project or None, "entity": args.wnb_entity or None, "name": run_name}
             try:
-                wandb.init(config=vars(args), sync_tensorboard=True, **wnb)
-            except wandb.Error as error:
-                raise UsageError(f"--use-wnb: {error} WANDB_MODE=offline needs no account.") from error
+                importlib.import_module("wandb").init(config=vars(args), sync_tensorboard=True, **wnb)
+            except Exception as error:
+                raise UsageError(f"--use-wnb (pip install wandb? wandb login? WANDB_MODE=offline?): {error}") from error
     except UsageError as error:
-        print(f"{script}.py: {error}", file=sys.stderr)
+        print(f"{script}.py: {error}".splitlines()[0], file=sys.stderr)
         sys.exit(2)
     if device.type == "cpu":
         torch.set_num_threads(1)  # the networks are so small that a second thread costs more than it brings
@@ -291,7 +291,7 @@ if __name__ == "__main__":
                     rollout["rollout/battle_won"].append(info["battle_won"])
                 episode = defaultdict(list)
                 (obs, _), hidden = env.reset(), None
-                if num_episodes >= args.batch_size and num_episodes % args.train_freq == 0:
+                if num_episodes >= args.batch_size and (num_episodes - args.batch_size) % args.train_freq == 0:
                     batch = buffer.sample(args.batch_size)
                     td_target = compute_td_target(q_network, target_q_network, target_mixer, batch, args)
                     train, train_hidden = defaultdict(list), None

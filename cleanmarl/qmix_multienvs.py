@@ -1,6 +1,7 @@
 """QMIX (Rashid et al., 2018, https://arxiv.org/abs/1803.11485): parallel environments, feed-forward agents."""
 
 import copy
+import importlib
 import random
 import sys
 import time
@@ -116,9 +117,9 @@ class Mixer(nn.Module):
 
     def __init__(self, n_agents, state_dim, hyper_dim):
         super().__init__()
-        self.norm, self.w1_shape = nn.LayerNorm(state_dim), (n_agents, hyper_dim)
+        self.norm = nn.LayerNorm(state_dim) if state_dim > 1 else nn.Identity()  # a single number would become 0
         self.w1, self.b1 = nn.Linear(state_dim, n_agents * hyper_dim), nn.Linear(state_dim, hyper_dim)
-        self.w2 = nn.Linear(state_dim, hyper_dim)
+        self.w2, self.w1_shape = nn.Linear(state_dim, hyper_dim), (n_agents, hyper_dim)
         self.v = nn.Sequential(nn.Linear(state_dim, hyper_dim), nn.ReLU(), nn.Linear(hyper_dim, 1))
         # Start Q_tot at the scale of the agents' values: torch's defaults start it orders of magnitude too large.
         for layer, bias in ((self.w1, 1 / n_agents), (self.b1, 0), (self.w2, 1 / hyper_dim), (self.v[-1], 0)):
@@ -204,8 +205,9 @@ def evaluate(env, q_network, num_episodes, device):
 def check_args(args):
     """Raise a UsageError for an argument that cannot work. Returns the torch device."""
     defaults = {int: (1, torch.inf), float: (0, 1)}
-    bounds = {f.name: defaults[f.type] for f in fields(args) if f.type in defaults and f.name != "clip_gradients"}
-    bounds |= {"seed": (0, 2**31 - 1), "learning_rate": (1e-12, 1e3), "batch_size": (1, args.buffer_size)}
+    bounds = {field.name: defaults[field.type] for field in fields(args) if field.type in defaults}
+    bounds |= {"batch_size": (1, args.buffer_size), "clip_gradients": (-torch.inf, torch.inf)}
+    bounds |= {"learning_rate": (1e-12, 1e3), "seed": (0, 2**31 - 1)}
     for name, (low, high) in bounds.items():
         if not low <= (value := getattr(args, name)) <= high:
             raise UsageError(f"--{name.replace('_', '-')} {value} is out of range: give one from {low} to {high}")
@@ -238,17 +240,15 @@ if __name__ == "__main__":
         env_fns = [partial(make_worker_env, env_args, args.seed + i) for i in range(args.num_envs)]
         envs = AsyncVectorEnv(env_fns, autoreset_mode=AutoresetMode.SAME_STEP)
         eval_env = make_env(*env_args, seed=args.seed + args.num_envs)
-        run_name = f"{script}__{args.env_type}__{args.env_name.replace('/', '_')}__{args.seed}__{int(time.time())}"
+        run_name = f"{script}__{args.env_type}__{args.env_name.replace('/', '_')}__{args.seed}__{time.time_ns()}"
         if args.use_wnb:
-            import wandb
-
             wnb = {"project": args.wnb_project or None, "entity": args.wnb_entity or None, "name": run_name}
             try:
-                wandb.init(config=vars(args), sync_tensorboard=True, **wnb)
-            except wandb.Error as error:
-                raise UsageError(f"--use-wnb: {error} WANDB_MODE=offline needs no account.") from error
+                importlib.import_module("wandb").init(config=vars(args), sync_tensorboard=True, **wnb)
+            except Exception as error:
+                raise UsageError(f"--use-wnb (pip install wandb? wandb login? WANDB_MODE=offline?): {error}") from error
     except UsageError as error:
-        print(f"{script}.py: {error}", file=sys.stderr)
+        print(f"{script}.py: {error}".splitlines()[0], file=sys.stderr)
         sys.exit(2)
     if device.type == "cpu":
         torch.set_num_threads(1)  # the networks are so small that a second thread costs more than it brings
@@ -303,7 +303,7 @@ if __name__ == "__main__":
                 if "battle_won" in infos["final_info"]:
                     rollout["rollout/battle_won"].append(infos["final_info"]["battle_won"][i])
                 episodes[i] = defaultdict(list)
-                if num_episodes >= args.batch_size and num_episodes % args.train_freq == 0:
+                if num_episodes >= args.batch_size and (num_episodes - args.batch_size) % args.train_freq == 0:
                     train = defaultdict(list)
                     for _ in range(args.n_epochs):
                         batch = buffer.sample(args.batch_size)

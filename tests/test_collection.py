@@ -83,16 +83,43 @@ def test_target_networks(script, polyak, tmp_path, monkeypatch):
     assert any(not torch.equal(start, online) for start, online in zip(first, program["parameters"]))
 
 
-def test_target_update_frequency(tmp_path, monkeypatch):
-    # 16 episodes, an update each from the 4th on; targets are copied after episodes 6 and 12 only.
-    args = (*CLOCK, "--batch-size", 4, "--polyak", 1, "--target-network-update-freq", 6)
-    targets = []
-    for episodes in (11, 12, 16):
-        program = run_here("qmix", *args, "--total-timesteps", 4 * episodes, cwd=tmp_path, monkeypatch=monkeypatch)
-        targets.append(torch.cat([parameter.flatten() for parameter in program["target_parameters"]]))
-        online = torch.cat([parameter.flatten() for parameter in program["parameters"]])
-        assert torch.equal(targets[-1], online) == (episodes == 12)
-    assert np.array_equal([torch.equal(targets[0], targets[1]), torch.equal(targets[1], targets[2])], [False, False])
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_target_update_frequency(script, tmp_path, monkeypatch):
+    # An update each from the 4th episode on. Targets are copied every 6 episodes, or every 6 training rounds.
+    args = (*CLOCK, "--batch-size", 4, "--polyak", 1, "--target-network-update-freq", 6, "--train-freq", 1)
+    copied_at = 9 if script == "qmix_multienvs" else 12
+    args += ("--num-envs", 1) if script == "qmix_multienvs" else ()
+    for episodes in (copied_at - 1, copied_at, copied_at + 4):
+        steps = ("--total-timesteps", 4 * episodes)
+        program = run_here(script, *args, *steps, cwd=tmp_path, monkeypatch=monkeypatch)
+        online, target = (
+            torch.cat([parameter.flatten() for parameter in program[name]])
+            for name in ("parameters", "target_parameters")
+        )
+        assert torch.equal(target, online) == (episodes == copied_at)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_arguments_reach_the_loop(script, tmp_path, monkeypatch):
+    args = (*CLOCK, "--total-timesteps", 40, "--buffer-size", 6, "--batch-size", 5, "--normalize-reward")
+    args += ("--optimizer", "RMSprop", "--learning-rate", 0.0123, "--hidden-dim", 7, "--hyper-dim", 9, "--no-agent-ids")
+    program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert program["buffer"].normalize_reward
+    assert len(program["buffer"].episodes) == 6
+    assert isinstance(program["optimizer"], torch.optim.RMSprop)
+    assert program["optimizer"].param_groups[0]["lr"] == 0.0123
+    assert program["q_network"].head.in_features == 7
+    assert program["mixer"].w2.out_features == 9
+    assert program["obs_dim"] == 5
+
+
+def test_training_starts_as_soon_as_a_batch_is_there(tmp_path, monkeypatch):
+    args = (*CLOCK, "--batch-size", 5, "--train-freq", 4)  # after episodes 5, 9, 13...
+    updates = []
+    for episodes in (4, 5, 8, 9, 13):
+        steps = ("--total-timesteps", 4 * episodes)
+        updates.append(run_here("qmix", *args, *steps, cwd=tmp_path, monkeypatch=monkeypatch)["num_updates"])
+    assert updates == [0, 1, 1, 2, 3]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -21,6 +21,7 @@ EVERY_KIND = [
     ("pz", "two_step_game", "tests.envs"),
     CLOCK,
     ("pz", "masked", "tests.envs"),
+    ("pz", "rps_v2", "classic"),
 ]
 
 

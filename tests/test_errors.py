@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -39,6 +38,9 @@ BAD = [
     ((*LBF, "--end-e", -1), "--end-e"),
     ((*LBF, "--exploration-fraction", 1.5), "--exploration-fraction"),
     ((*LBF, "--polyak", 1.01), "--polyak"),
+    ((*LBF, "--clip-gradients", "nan"), "--clip-gradients"),
+    (("--env-type", "pz", "--env-family=", "--env-name", "x"), "--env-family"),
+    (("--env-type", "pz", "--env-family", "../x", "--env-name", "x"), "--env-family"),
     ((*LBF, "--learning-rate", 0), "--learning-rate"),
     ((*LBF, "--learning-rate", "inf"), "--learning-rate"),
     ((*LBF, "--total-timesteps", 0), "--total-timesteps"),
@@ -73,10 +75,11 @@ def test_one_line_and_no_folder(script, args, word, tmp_path, monkeypatch, capfd
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("package", ["lbforaging", "pettingzoo", "mpe2"])
+@pytest.mark.parametrize("package", ["lbforaging", "pettingzoo", "mpe2", "wandb"])
 def test_missing_package(package, tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, package, None)  # importing it raises ModuleNotFoundError
-    args = LBF if package == "lbforaging" else ("--env-type", "pz", "--env-name", "simple_spread_v3")
+    args = ("--env-type", "pz", "--env-name", "simple_spread_v3", "--use-wnb")
+    args = LBF if package == "lbforaging" else args if package == "wandb" else args[:-1]
     with pytest.raises(SystemExit) as stop:
         run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
     err = capfd.readouterr().err
@@ -128,7 +131,22 @@ def test_a_workers_own_traceback_is_shown(tmp_path):
     assert 'raise RuntimeError("a bug in the environment")' in done.stderr
 
 
-def start(script, cwd):
+@pytest.fixture
+def start():
+    """Start long runs, each in a process group of its own, and leave none of their processes behind."""
+    groups = []
+
+    def start_one(script, cwd):
+        groups.append(start_run(script, cwd))
+        return groups[-1]
+
+    yield start_one
+    for process in groups:
+        if group(process):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def start_run(script, cwd):
     """A long run, once it has trained for a while and written its first events."""
     args = (*LBF, "--batch-size", 2, "--log-every", 1)
     # A shell that runs the tests in the background has SIGINT ignored, which processes inherit.
@@ -139,35 +157,39 @@ def start(script, cwd):
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout.readline().startswith("step")  # the first evaluation
     return process
 
 
-def children(process):
-    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True).stdout
-    return [int(pid) for pid in listing.split()]
+def group(process):
+    """The living processes of a run: its own and whatever it has started, but for those nobody has waited for yet."""
+    listing = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True).stdout
+    rows = [line.split() for line in listing.splitlines()]
+    return [int(pid) for pid, pgid, stat in rows if int(pgid) == process.pid and not stat.startswith("Z")]
 
 
-def wait_until_gone(pids):
-    """True as soon as no process is left (one that nobody has waited for yet does not count)."""
-    for _ in range(100):
-        listing = subprocess.run(["ps", "-o", "stat=", "-p", ",".join(map(str, pids))], capture_output=True, text=True)
-        if all(stat.startswith("Z") for stat in listing.stdout.split()):
-            return True
+def gone(process):
+    """True as soon as none of a run's processes is left."""
+    deadline = time.time() + 10
+    while group(process) and time.time() < deadline:
         time.sleep(0.1)
-    return False
+    return not group(process)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_ctrl_c_saves_and_closes(script, tmp_path):
+@pytest.mark.parametrize("to_all", [False, True])
+def test_ctrl_c_saves_and_closes(script, to_all, start, tmp_path):
     process = start(script, tmp_path)
-    workers = children(process)
-    assert len(workers) >= (4 if script == "qmix_multienvs" else 0)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    assert len(group(process)) >= (5 if script == "qmix_multienvs" else 1)
+    if to_all:  # as a terminal does
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
     weights = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
@@ -175,20 +197,19 @@ def test_ctrl_c_saves_and_closes(script, tmp_path):
     logged = scalars(tmp_path)
     assert len(logged["rollout/ep_reward"]) >= 50
     assert len(logged["eval/ep_reward"]) >= 1
-    assert not workers or wait_until_gone(workers)
+    assert gone(process)
 
 
 @pytest.mark.slow
-def test_a_dying_worker_ends_the_run(tmp_path):
+def test_a_dying_worker_ends_the_run(start, tmp_path):
     process = start("qmix_multienvs", tmp_path)
-    workers = [pid for pid in children(process) if "qmix_multienvs" in Path(f"/proc/{pid}/cmdline").read_text()]
-    os.kill(workers[2], signal.SIGKILL)
-    _, err = process.communicate(timeout=30)
+    os.kill(sorted(group(process))[-2], signal.SIGKILL)  # the workers are the youngest processes
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "worker process died" in err
     assert "Traceback" not in err
     assert (run_dir(tmp_path) / "model.pt").exists()
-    assert wait_until_gone(workers)
+    assert gone(process)
 
 
 def test_arguments_that_are_just_within_bounds():

@@ -1,9 +1,12 @@
 """Exploration: each agent for itself, over available actions only, and epsilon's schedule."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
 
+from cleanmarl.env_wrappers import make_env
 from tests.helpers import CLOCK, SCRIPTS, module, run_here, scalars
 
 
@@ -32,10 +35,16 @@ def test_only_available_actions(script, epsilon):
         assert (q_values.gather(-1, actions.unsqueeze(-1)) >= q_values.masked_fill(~avail_actions, -9)).all()
 
 
-def test_evaluation_does_not_touch_the_random_numbers_of_training():
-    state = torch.get_rng_state()
-    module("qmix").select_actions(torch.randn(2, 3, generator=torch.Generator()), torch.ones(2, 3, dtype=torch.bool))
-    assert torch.equal(state, torch.get_rng_state())
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_evaluation_leaves_the_random_numbers_of_training_alone(script):
+    env, m = make_env("pz", "clock", "tests.envs", seed=1), module(script)
+    q_network = m.QNetwork(8, 3, 16, 1)
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    metrics = m.evaluate(env, q_network, 3, torch.device("cpu"))
+    after = random.random(), np.random.random(), torch.rand(1)
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    assert after == (random.random(), np.random.random(), torch.rand(1))
+    assert metrics == {"eval/ep_reward": 10, "eval/ep_length": 4, "eval/std_ep_reward": 0}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

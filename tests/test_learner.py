@@ -58,6 +58,21 @@ def test_mixer_starts_at_the_scale_of_the_agents_values(n_agents):
     assert torch.allclose(q_total, mixer(q_values, states), atol=1e-2)  # however large the state
 
 
+@pytest.mark.parametrize("state_dim", [1, 2, 30])
+def test_mixer_sees_the_state(state_dim):
+    mixer, states = random_mixer(0, 3, state_dim, 0.5), torch.randn(2, state_dim)
+    assert mixer(torch.ones(2, 3), states).diff().abs() > 1e-3
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_agents_values_start_near_zero(script):
+    torch.manual_seed(1)
+    obs = torch.randn(10, 6, 3, 30)  # (batch, time, n_agents, obs_dim)
+    q_values = module(script).QNetwork(30, 5, 64, 1)(obs)
+    q_values = q_values[0] if script == "qmix_lstm" else q_values
+    assert 0 < q_values.abs().max() < 0.03
+
+
 class Table(torch.nn.Module):
     """A Q-network whose values are `scale` times the observation, recurrent in name if the script's is."""
 

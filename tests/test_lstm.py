@@ -104,3 +104,29 @@ def test_a_chunk_longer_than_the_episode_is_the_whole_episode(tmp_path, monkeypa
         weights.append(torch.cat([parameter.flatten() for parameter in program["parameters"]]))
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def recorded(monkeypatch):
+    """Have every forward pass of an LSTM note the shape of its input and whether it starts from nothing."""
+    calls, forward = [], torch.nn.LSTM.forward
+
+    def recording(self, features, hidden=None):
+        calls.append((features.shape[1], hidden is None))
+        return forward(self, features, hidden)
+
+    monkeypatch.setattr(torch.nn.LSTM, "forward", recording)
+    return calls
+
+
+def test_hidden_state_of_rollouts_and_evaluation_starts_anew_with_each_episode(tmp_path, monkeypatch):
+    calls = recorded(monkeypatch)
+    args = (*CLOCK, "--total-timesteps", 40, "--num-eval-ep", 3, "--batch-size", 11, "--buffer-size", 11)
+    run_here(LSTM, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert calls == [(1, True), (1, False), (1, False), (1, False)] * 13  # 10 episodes of training, 3 of evaluation
+
+
+def test_hidden_state_of_learning_is_carried_from_chunk_to_chunk(tmp_path, monkeypatch):
+    calls = recorded(monkeypatch)
+    args = (*CLOCK, "--total-timesteps", 8, "--num-eval-ep", 1, "--batch-size", 2, "--tbptt", 2)
+    run_here(LSTM, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert [call for call in calls if call[0] > 1] == [(5, True), (2, True), (2, False)]  # target network, two chunks
