@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import torch
 import tyro
 
@@ -66,21 +65,19 @@ class Args:
 
 
 def bare_rate(args):
-    """Steps per second of the environment as its package makes it, under a random policy."""
-    env, rng = make_env(args.env_type, args.env_name, args.env_family, seed=1), np.random.default_rng(1)
-    n_agents, n_actions = len(env.action_space.nvec), env.action_dims
-    bare, start = env.env, time.perf_counter()
-    bare.reset(seed=1)
+    """Steps per second of the environment itself under the random policy of its package's documentation."""
+    env = make_env(args.env_type, args.env_name, args.env_family, seed=1).env
+    start = time.perf_counter()
+    env.reset(seed=1)
     for _ in range(args.steps):
-        actions = rng.integers(n_actions, size=n_agents).tolist()
         if args.env_type == "pz":
-            bare.step(dict(zip(env.agents, actions)))
-            over = not bare.agents
+            env.step({agent: env.action_space(agent).sample() for agent in env.agents})
+            over = not env.agents
         else:
-            _, _, terminated, truncated, _ = bare.step(actions)
+            _, _, terminated, truncated, _ = env.step(env.action_space.sample())
             over = terminated or truncated
         if over:
-            bare.reset()
+            env.reset()
     return args.steps / (time.perf_counter() - start)
 
 
