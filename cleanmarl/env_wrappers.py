@@ -78,8 +78,8 @@ class LBFEnv(TeamEnv):
     def observe(self, observations, info):
         obs, avail_actions = self.blank_obs.copy(), self.no_actions.copy()
         obs[:, : self.obs_dim] = [observation.ravel() for observation in observations]
-        for i, player in enumerate(self.env.unwrapped.players):
-            avail_actions[i, [action.value for action in self.env.unwrapped._valid_actions[player]]] = True
+        for i, valid_actions in enumerate(self.env.unwrapped._valid_actions.values()):  # in the order of the players
+            avail_actions[i, [action.value for action in valid_actions]] = True
         return {"obs": obs, "state": obs[:, : self.obs_dim].ravel(), "avail_actions": avail_actions}
 
     def step(self, actions):

@@ -155,7 +155,7 @@ def select_actions(q_values, avail_actions, epsilon=0.0):
     if epsilon > 0:
         explore = torch.rand_like(q_values[..., :1]) < epsilon  # (..., n_agents, 1)
         q_values = torch.where(explore, torch.rand_like(q_values), q_values)
-    return q_values.masked_fill(~avail_actions, -torch.inf).argmax(dim=-1)
+    return torch.where(avail_actions, q_values, -torch.inf).argmax(dim=-1)
 
 
 @torch.no_grad()
