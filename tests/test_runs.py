@@ -151,5 +151,5 @@ def test_readme_names_only_files_and_arguments_that_exist():
             assert (REPO / word).exists(), word
     fields = {field for script in SCRIPTS for field in vars(module(script).Args())}
     flags = {word.strip('`.,;:)("') for word in readme.split() if word.strip("`(").startswith("--")}
-    known = {f"--{field.replace('_', '-')}" for field in fields} | {"--logdir", "--help", "--sync"}
+    known = {f"--{field.replace('_', '-')}" for field in fields} | {"--logdir", "--help", "--steps"}
     assert {flag.split("=")[0] for flag in flags} <= known

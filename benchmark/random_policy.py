@@ -1,0 +1,39 @@
+"""The mean return of agents that draw uniformly from their available actions: what learning must beat.
+
+python benchmark/random_policy.py --env-type lbf --env-name Foraging-5x5-2p-1f-v3 --episodes 1000
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tyro
+
+from cleanmarl.env_wrappers import make_env
+
+
+@dataclass
+class Args:
+    env_type: str = "lbf"
+    """family of environments"""
+    env_name: str = "Foraging-5x5-2p-1f-v3"
+    """environment"""
+    env_family: str = "mpe"
+    """PettingZoo family"""
+    episodes: int = 1000
+    """episodes to play"""
+    seed: int = 1
+    """seed of the environment and of the actions"""
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args)
+    env, rng = make_env(args.env_type, args.env_name, args.env_family, seed=args.seed), np.random.default_rng(args.seed)
+    returns = np.zeros(args.episodes)
+    for episode in range(args.episodes):
+        (obs, _), terminated, truncated = env.reset(), False, False
+        while not (terminated or truncated):
+            actions = np.array([rng.choice(np.flatnonzero(row)) for row in obs["avail_actions"]])
+            obs, reward, terminated, truncated, _ = env.step(actions)
+            returns[episode] += reward
+    error = 1.96 * returns.std(ddof=1) / args.episodes**0.5
+    print(f"{args.env_name}: mean return {returns.mean():.2f} +- {error:.2f} (95%), {args.episodes} episodes")
