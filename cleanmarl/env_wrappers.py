@@ -7,7 +7,6 @@
 import copy
 import difflib
 import importlib
-import math
 import os
 import pkgutil
 import sys
@@ -21,24 +20,17 @@ class UsageError(ValueError):
 
 
 class TeamEnv(gym.Env):
-    """What the families have in common: the spaces, padding, agent ids, and the seed of the first reset.
-
-    Agent i has `obs_dims[i]` features and `action_dims[i]` actions. Smaller agents are padded with zeros in `obs` and
-    with actions that are never available.
-    """
+    """What the families have in common: spaces, agent ids, the seed of the first reset. Smaller agents are padded."""
 
     def __init__(self, env, obs_dims, action_dims, state_dim, agent_ids, seed):
         self.env, self.first_seed, self.obs_dims, self.action_dims = env, seed, obs_dims, action_dims
         n_agents, n_actions, self.obs_dim = len(obs_dims), max(action_dims), max(obs_dims)
         self.blank_obs = np.zeros((n_agents, self.obs_dim + n_agents * agent_ids), np.float32)
         self.no_actions = np.zeros((n_agents, n_actions), np.bool_)
-        if agent_ids:
-            self.blank_obs[:, self.obs_dim :] = np.eye(n_agents)
-        self.observation_space = gym.spaces.Dict(
-            obs=gym.spaces.Box(-np.inf, np.inf, self.blank_obs.shape, np.float32),
-            state=gym.spaces.Box(-np.inf, np.inf, (state_dim,), np.float32),
-            avail_actions=gym.spaces.Box(0, 1, self.no_actions.shape, np.bool_),
-        )
+        self.blank_obs[:, self.obs_dim :] = np.eye(n_agents)[:, : n_agents * agent_ids]
+        box, shape = gym.spaces.Box, self.blank_obs.shape
+        spaces = {"obs": box(-np.inf, np.inf, shape), "state": box(-np.inf, np.inf, (state_dim,))}
+        self.observation_space = gym.spaces.Dict(spaces | {"avail_actions": box(0, 1, self.no_actions.shape, np.bool_)})
         self.action_space = gym.spaces.MultiDiscrete([n_actions] * n_agents)
 
     def reset(self, *, seed=None, options=None):
@@ -47,32 +39,51 @@ class TeamEnv(gym.Env):
         super().reset(seed=seed)
         return self.observe(*self.env.reset(seed=seed, options=options)), {}
 
+    def step(self, actions):
+        observations, rewards, terminated, truncated, info = self.env.step(np.asarray(actions).tolist())
+        return self.observe(observations, info), float(np.sum(rewards)), bool(terminated), bool(truncated), info
+
     def close(self):
         self.env.close()
+
+
+class SMACliteEnv(TeamEnv):
+    """A map of `package`, smaclite_jit or the original smaclite, with SMAC's episode limit; `info["battle_won"]`."""
+
+    def __init__(self, env_name, package, agent_ids, seed):
+        maps, _ = importlib.import_module("smaclite_jit").MAPS, importlib.import_module(package)
+        check_name("--env-name", env_name, list(maps))
+        limit = {"max_episode_steps": maps[env_name].episode_limit}
+        env = gym.make(f"{package}/{env_name}-v0", disable_env_checker=True, **limit)
+        self.battle = env.unwrapped
+        sizes = ([size] * self.battle.n_agents for size in (self.battle.obs_size, self.battle.n_actions))
+        super().__init__(env, *sizes, self.battle.state_size, agent_ids, seed)
+
+    def observe(self, observations, info):
+        obs, avail_actions = self.blank_obs.copy(), np.array(self.battle.get_avail_actions(), np.bool_)
+        obs[:, : self.obs_dim] = observations
+        return {"obs": obs, "state": np.asarray(self.battle.get_state(), np.float32), "avail_actions": avail_actions}
 
 
 class LBFEnv(TeamEnv):
     """Level-Based Foraging: common reward the sum over agents, state all observations in a row.
 
-    lbforaging reports its time limit as termination. Its own limit is lifted here and gymnasium's TimeLimit ends the
-    episode at the same step instead, so that only eating the last food terminates. The available actions are the ones
-    that lbforaging calls valid: not into a wall or food, and LOAD only next to food (it turns others into NONE).
+    lbforaging reports its time limit as termination; gymnasium's TimeLimit takes its place, and only eating the last
+    food terminates. Available are the actions that lbforaging calls valid; it turns the others into NONE.
     """
 
     def __init__(self, env_name, agent_ids, seed):
-        import lbforaging  # noqa: F401 (importing it registers its environments)
-
+        importlib.import_module("lbforaging")  # registers its environments
         check_name("--env-name", env_name, [name for name in gym.registry if name.startswith("Foraging-")])
         spec = copy.deepcopy(gym.spec(env_name))
-        spec.max_episode_steps, spec.kwargs["max_episode_steps"] = spec.kwargs["max_episode_steps"], math.inf
+        spec.max_episode_steps, spec.kwargs["max_episode_steps"] = spec.kwargs["max_episode_steps"], np.inf
         env = gym.make(spec, disable_env_checker=True)
         obs_dims = [gym.spaces.flatdim(space) for space in env.observation_space]
         super().__init__(env, obs_dims, [int(s.n) for s in env.action_space], sum(obs_dims), agent_ids, seed)
 
     def reset(self, *, seed=None, options=None):
-        if seed is not None:  # lbforaging places players around where they last stood: forget it, only the seed counts
-            for player in self.env.unwrapped.players:
-                player.position = None
+        for player in self.env.unwrapped.players if seed is not None else ():
+            player.position = None  # lbforaging places players around where they last stood: only the seed shall count
         return super().reset(seed=seed, options=options)
 
     def observe(self, observations, info):
@@ -82,25 +93,20 @@ class LBFEnv(TeamEnv):
             avail_actions[i, [action.value for action in valid_actions]] = True
         return {"obs": obs, "state": obs[:, : self.obs_dim].ravel(), "avail_actions": avail_actions}
 
-    def step(self, actions):
-        observations, rewards, terminated, truncated, info = self.env.step(np.asarray(actions).tolist())
-        return self.observe(observations, info), float(sum(rewards)), bool(terminated), bool(truncated), {}
-
 
 class PettingZooEnv(TeamEnv):
     """A PettingZoo parallel environment: common reward the sum over agents, state its `state()` where it has one.
 
-    The episode lasts while any agent is in the game. It is truncated if any of the last ones is only cut off, and
-    terminated otherwise. An agent that is out of the game observes zeros and has only action 0.
+    It ends when no agent is left: truncated if any of the last is only cut off, terminated otherwise. An agent that is
+    out of the game observes zeros and has only action 0.
     """
 
     def __init__(self, env_name, env_family, agent_ids, seed):
         env = make_parallel_env(env_name, env_family)
         self.agents = list(env.possible_agents)
         action_spaces = [env.action_space(agent) for agent in self.agents]
-        for space in action_spaces:
-            if not isinstance(space, gym.spaces.Discrete):
-                raise UsageError(f"--env-name: {env_name} has actions {space}: QMIX needs Discrete ones")
+        if other := [space for space in action_spaces if not isinstance(space, gym.spaces.Discrete)]:
+            raise UsageError(f"--env-name: {env_name} has actions {other[0]}: QMIX needs Discrete ones")
         self.first_actions = [int(space.start) for space in action_spaces]
         spaces = [env.observation_space(agent) for agent in self.agents]
         self.spaces = [s["observation"] if "action_mask" in getattr(s, "spaces", ()) else s for s in spaces]
@@ -132,43 +138,41 @@ class PettingZooEnv(TeamEnv):
         joint = {agent: first + int(a) for agent, first, a in zip(self.agents, self.first_actions, actions)}
         observations, rewards, terminations, truncations, infos = self.env.step({a: joint[a] for a in acting})
         playing = [a for a in self.env.agents if not (terminations.get(a) or truncations.get(a))]
-        terminated = truncated = False
-        if not playing:  # those who are only cut off keep their last observation: the learner bootstraps from it
+        if (
+            over := not playing
+        ):  # those who are only cut off keep their last observation: the learner bootstraps from it
             playing = [a for a in acting if truncations.get(a) and not terminations.get(a)]
-            terminated, truncated = not playing, bool(playing)
-        return self.observe(observations, infos, playing), float(sum(rewards.values())), terminated, truncated, {}
+        obs, reward = self.observe(observations, infos, playing), float(sum(rewards.values()))
+        return obs, reward, over and not playing, over and bool(playing), {}
 
 
 def make_parallel_env(env_name, env_family):
     """The parallel environment `env_name` of mpe2, of `pettingzoo.<env_family>`, or of a module of the user's own."""
-    import pettingzoo
-
+    pettingzoo = importlib.import_module("pettingzoo")
     families = {"mpe", *(name.split("/")[0] for name in pettingzoo.aec_registry)}
+    module_name = f"{env_family}.{env_name}"
     if env_family == "mpe":
-        import mpe2
-
-        check_name("--env-name", env_name, [m.name for m in pkgutil.iter_modules(mpe2.__path__) if "_v" in m.name])
+        modules = pkgutil.iter_modules(importlib.import_module("mpe2").__path__)
+        check_name("--env-name", env_name, [module.name for module in modules if "_v" in module.name])
+        module_name = f"mpe2.{env_name}"
     elif env_family in families:
-        names = [name.replace("-v", "_v").split("/") for name in pettingzoo.parallel_registry]
-        check_name("--env-name", env_name, [name for family, name in names if family == env_family])
+        ids = [name.replace("-v", "_v").split("/") for name in pettingzoo.parallel_registry]
+        check_name("--env-name", env_name, [name for family, name in ids if family == env_family])
         try:
             return pettingzoo.make("parallel", f"{env_family}/{env_name}")
         except (ImportError, pettingzoo.env_registry.exceptions.FailedToImport) as error:
-            raise UsageError(
-                f'--env-family {env_family} lacks packages: pip install "pettingzoo[{env_family}]"'
-            ) from error
+            raise UsageError(f'--env-family: first pip install "pettingzoo[{env_family}]"') from error
     elif os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does: a user's module is found where the user stands
-    name = f"mpe2.{env_name}" if env_family == "mpe" else f"{env_family}.{env_name}"
     try:
-        module = importlib.import_module(name)
+        module = importlib.import_module(module_name)
     except (ModuleNotFoundError, TypeError) as error:  # a TypeError: the name starts with a dot
-        if not f"{name}.".startswith(f"{getattr(error, 'name', '')}."):
+        if not f"{module_name}.".startswith(f"{getattr(error, 'name', '')}."):
             raise
         hint = f"give {', '.join(sorted(families))} or the package of a module that can be imported from here"
-        raise UsageError(f"--env-family, --env-name: there is no module {name}; {hint}") from error
+        raise UsageError(f"--env-family, --env-name: there is no module {module_name}; {hint}") from error
     if not hasattr(module, "parallel_env"):
-        raise UsageError(f"--env-name: {name} must have a function parallel_env() that returns a ParallelEnv")
+        raise UsageError(f"--env-name: {module_name} must have a function parallel_env() that returns a ParallelEnv")
     return module.parallel_env()
 
 
@@ -180,11 +184,10 @@ def check_name(argument, value, names):
 
 
 def make_env(env_type, env_name, env_family="mpe", agent_ids=True, seed=None):
-    """Make an environment; the module's docstring tells what it looks like.
+    """Make an environment as this module's docstring describes it; its first reset uses `seed` unless given another.
 
-    The first reset uses `seed` if it is not given another. For `pz`, `env_family` is `mpe`, a family of PettingZoo's or
-    the package of a module of your own. `agent_ids` appends each agent's one-hot id to its observation. Raises a
-    UsageError for an unknown name, a missing package or actions that are not discrete.
+    For `pz`, `env_family` is `mpe`, a family of PettingZoo's or the package of your own module. `agent_ids` appends a
+    one-hot id to observations. Raises UsageError: an unknown name, a missing package, actions that are not discrete.
     """
     check_name("--env-type", env_type, ["smaclite", "smaclite_upstream", "pz", "lbf"])
     try:
@@ -192,6 +195,7 @@ def make_env(env_type, env_name, env_family="mpe", agent_ids=True, seed=None):
             return LBFEnv(env_name, agent_ids, seed)
         if env_type == "pz":
             return PettingZooEnv(env_name, env_family, agent_ids, seed)
+        return SMACliteEnv(env_name, {"smaclite": "smaclite_jit"}.get(env_type, "smaclite"), agent_ids, seed)
     except ModuleNotFoundError as error:
-        raise UsageError(f"--env-type {env_type} needs a package: pip install {error.name}") from error
-    raise UsageError(f"--env-type {env_type}: the simulator is not part of this version yet; use lbf or pz")
+        package = '-e ".[smaclite-upstream]"' if error.name == "smaclite" else error.name
+        raise UsageError(f"--env-type {env_type} needs a package that is missing: pip install {package}") from error

@@ -1,0 +1,19 @@
+"""SMAClite, the StarCraft Multi-Agent Challenge without StarCraft, compiled with numba.
+
+Importing the package registers `smaclite_jit/<map>-v0` for every map of `smaclite_jit.scenarios.MAPS`, with SMAC's
+episode limit.
+"""
+
+import gymnasium as gym
+
+from smaclite_jit.scenarios import MAPS
+
+for _name, _map in MAPS.items():
+    gym.register(
+        f"smaclite_jit/{_name}-v0",
+        entry_point="smaclite_jit.environment:SMACliteEnv",
+        kwargs={"map_name": _name},
+        max_episode_steps=_map.episode_limit,
+        order_enforce=False,
+        disable_env_checker=True,
+    )

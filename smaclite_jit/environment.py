@@ -1,0 +1,133 @@
+"""The battle as a gymnasium environment with the public surface of the original SMAClite."""
+
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+from numba import njit
+
+from smaclite_jit import battle as b
+from smaclite_jit.layout import Layout
+from smaclite_jit.orders import draw_order, from_generator
+from smaclite_jit.scenarios import MAPS
+from smaclite_jit.views import available_actions, global_state, observations
+
+
+@njit(cache=True)
+def look(f, g, c, ids, walkable, last_actions, features, avail, obs, state):
+    """Fill what the agents see. `features` are the number of unit types and whether each side shows its shields."""
+    n_types, ally_shields, enemy_shields = features
+    available_actions(f, g, c, walkable, ids, avail)
+    observations(f, g, c, ids, avail, n_types, ally_shields, enemy_shields, obs)
+    n_actions = avail.shape[1]
+    global_state(f, g, c, ids, walkable, last_actions, n_actions, n_types, ally_shields, enemy_shields, state)
+
+
+@njit(cache=True)
+def play(
+    f, g, r, c, damage, rectangles, ids, walkable, plan, features, actions, last_actions, avail, obs, state, lines, work
+):
+    """One environment step with random orders, and what the agents see of it.
+
+    `plan` is attack point x and y, largest radius and largest reward. Returns (reward, done, won, bad agent): the last
+    is an agent whose action is not available, in which case nothing has happened, or -1.
+    """
+    for agent in range(len(actions)):
+        if actions[agent] < 0 or actions[agent] >= avail.shape[1] or not avail[agent, actions[agent]]:
+            return 0.0, False, False, agent
+    last_actions[:] = actions
+    b.give_orders(f, g, c, actions, ids)
+    raw, order = 0.0, g[b.DRAWN]
+    for _ in range(b.TICKS):
+        draw_order(r, g[b.ALIVE], order)
+        raw += b.tick(f, g, c, damage, rectangles, plan[0], plan[1], plan[2], order, lines, work)
+    reward, done, won = b.outcome(g, c, raw, plan[3])
+    look(f, g, c, ids, walkable, last_actions, features, avail, obs, state)
+    return reward, done, won, -1
+
+
+class AvailableActions(gym.spaces.Tuple):
+    """The agents' action spaces. Samples are drawn from what is available now: the others are refused."""
+
+    def __init__(self, env):
+        super().__init__([gym.spaces.Discrete(env.n_actions) for _ in range(env.n_agents)])
+        self.env = env
+
+    def sample(self, mask=None, probability=None):
+        if mask is None and probability is None:
+            mask = tuple(row.astype(np.int8) for row in self.env.avail)
+        return super().sample(mask=mask, probability=probability)
+
+
+class SMACliteEnv(gym.Env):
+    """A team of units against the built-in enemy, on one of `scenarios.MAPS`.
+
+    Observations are a tuple of float32 vectors (obs_size,), one for each agent; actions a sequence of ints. Every
+    action must be available. There is no time limit here: `gym.make` adds SMAC's, which is `episode_limit`.
+    """
+
+    metadata = {"render_modes": [], "render_fps": 2}
+
+    def __init__(self, map_name="3m", render_mode=None):
+        scenario = MAPS[map_name]
+        layout = self.layout = Layout(scenario)
+        self.map_name, self.render_mode, self.episode_limit = scenario.name, render_mode, scenario.episode_limit
+        self.n_agents, self.n_enemies, self.n_actions = layout.n_agents, layout.n_enemies, layout.n_actions
+        self.obs_size, self.state_size = layout.obs_size, layout.state_size
+        self.f, self.g, self.r = layout.first_f.copy(), layout.first_g.copy(), np.zeros(6, np.uint64)
+        self.last_actions = np.full(self.n_agents, -1)
+        self.avail = np.zeros((self.n_agents, self.n_actions), np.uint8)
+        self.obs = np.zeros((self.n_agents, self.obs_size), np.float32)
+        self.state = np.zeros(self.state_size, np.float32)
+        self.features = (len(scenario.type_ids), int(scenario.ally_shields), int(scenario.enemy_shields))
+        self.plan = (*map(float, scenario.attack_point), layout.max_radius, layout.max_reward)
+        self.seeded = False
+        if not list((Path(__file__).parent / "__pycache__").glob("environment.play-*.nbi")):
+            print("smaclite_jit: compiling the simulator, once, about 30 s", file=sys.stderr)
+        self.look()
+        self.play(np.full(self.n_agents, -1))  # compiles what is not in the cache yet, and is refused
+        self.observation_space = gym.spaces.Tuple(
+            [gym.spaces.Box(-1, 1, (self.obs_size,), np.float32) for _ in range(self.n_agents)]
+        )
+        self.action_space = AvailableActions(self)
+
+    def look(self):
+        m = self.layout
+        seen = (self.avail, self.obs, self.state)
+        look(self.f, self.g, m.c, m.ids, m.walkable, self.last_actions, self.features, *seen)
+
+    def play(self, actions):
+        m = self.layout
+        battle = (self.f, self.g, self.r, m.c, m.damage, m.rectangles, m.ids, m.walkable, self.plan, self.features)
+        seen = (self.last_actions, self.avail, self.obs, self.state)
+        return play(*battle, actions, *seen, m.lines, m.work)
+
+    def reset(self, *, seed=None, options=None):
+        """Put every unit back. The first state is always the same; the seed decides the order of events."""
+        super().reset(seed=seed)
+        if seed is not None or not self.seeded:
+            self.r, self.seeded = from_generator(self.np_random), True
+        self.f[:], self.g[:], self.last_actions[:] = self.layout.first_f, self.layout.first_g, -1
+        self.look()
+        return self.get_obs(), {"battle_won": False}
+
+    def step(self, actions):
+        """Play half a second. Raises a ValueError, before anything happens, for an action that is not available."""
+        reward, done, won, bad = self.play(np.array(actions, np.int64))
+        if bad >= 0:
+            available = np.flatnonzero(self.avail[bad]).tolist()
+            raise ValueError(f"agent {bad} cannot take action {actions[bad]} now; available are {available}")
+        return self.get_obs(), reward, done, False, {"battle_won": won}
+
+    def get_obs(self):
+        """The observations of all agents, a tuple of (obs_size,) float32."""
+        return tuple(self.obs.copy())
+
+    def get_state(self):
+        """The state of the battle, (state_size,) float32."""
+        return self.state.copy()
+
+    def get_avail_actions(self):
+        """A list with a float64 vector (n_actions,) of zeros and ones for each agent."""
+        return list(self.avail.astype(np.float64))
