@@ -138,9 +138,7 @@ class PettingZooEnv(TeamEnv):
         joint = {agent: first + int(a) for agent, first, a in zip(self.agents, self.first_actions, actions)}
         observations, rewards, terminations, truncations, infos = self.env.step({a: joint[a] for a in acting})
         playing = [a for a in self.env.agents if not (terminations.get(a) or truncations.get(a))]
-        if (
-            over := not playing
-        ):  # those who are only cut off keep their last observation: the learner bootstraps from it
+        if over := not playing:  # those who are only cut off keep their last observation, to bootstrap from
             playing = [a for a in acting if truncations.get(a) and not terminations.get(a)]
         obs, reward = self.observe(observations, infos, playing), float(sum(rewards.values()))
         return obs, reward, over and not playing, over and bool(playing), {}
