@@ -1,7 +1,7 @@
 """SMAClite, the StarCraft Multi-Agent Challenge without StarCraft, compiled with numba.
 
 Importing the package registers `smaclite_jit/<map>-v0` for every map of `smaclite_jit.scenarios.MAPS`, with SMAC's
-episode limit.
+episode limit, and `smaclite_jit/custom-v0` for maps of your own: see `smaclite_jit.custom`.
 """
 
 import gymnasium as gym
@@ -12,8 +12,16 @@ for _name, _map in MAPS.items():
     gym.register(
         f"smaclite_jit/{_name}-v0",
         entry_point="smaclite_jit.environment:SMACliteEnv",
+        vector_entry_point="smaclite_jit.vector:SMACliteVectorEnv",
         kwargs={"map_name": _name},
         max_episode_steps=_map.episode_limit,
         order_enforce=False,
         disable_env_checker=True,
     )
+gym.register(
+    "smaclite_jit/custom-v0",
+    entry_point="smaclite_jit.custom:make_custom",  # which truncates at the file's episode limit
+    vector_entry_point="smaclite_jit.vector:SMACliteVectorEnv",
+    order_enforce=False,
+    disable_env_checker=True,
+)

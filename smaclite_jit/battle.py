@@ -199,39 +199,44 @@ def prepare(f, g, c, attack_x, attack_y, rmax):
 
 
 @njit(cache=True)
+def half_planes(f, g, c, rectangles, rmax, i, lines):
+    """Fill `lines` with what walls and neighbours forbid unit i. Returns the number of walls' lines, and of all."""
+    x, y, vx, vy, r, n = f[X, i], f[Y, i], f[VX, i], f[VY, i], c[RADIUS, i], 0
+    if c[PLANE, i] == 0:
+        reach = r + c[SPEED, i]
+        for k in range(len(rectangles)):
+            x0, y0 = rectangles[k, 0], rectangles[k, 1]
+            x1, y1 = x0 + rectangles[k, 2], y0 + rectangles[k, 3]
+            gx, gy = max(x0 - x, 0.0, x - x1), max(y0 - y, 0.0, y - y1)
+            if gx * gx + gy * gy > reach * reach:
+                continue
+            x0, x1, y0, y1 = x0 - x, x1 - x, y0 - y, y1 - y
+            n = add_edge(lines, n, x0, y0, x1, y0, 1.0, 0.0, 0.0, 1.0, 0.0, -1.0, r, vx, vy)
+            n = add_edge(lines, n, x1, y0, x1, y1, 0.0, 1.0, -1.0, 0.0, 1.0, 0.0, r, vx, vy)
+            n = add_edge(lines, n, x1, y1, x0, y1, -1.0, 0.0, 0.0, -1.0, 0.0, 1.0, r, vx, vy)
+            n = add_edge(lines, n, x0, y1, x0, y0, 0.0, -1.0, 1.0, 0.0, -1.0, 0.0, r, vx, vy)
+    n_obstacle = n
+    for j in range(f.shape[1]):
+        if j == i or not g[ALIVE, j] or c[PLANE, j] != c[PLANE, i]:
+            continue
+        px, py = f[X, j] - x, f[Y, j] - y
+        if abs(px) > rmax + r or abs(py) > rmax + r or math.sqrt(px * px + py * py) > rmax + r:
+            continue
+        share = 1.0 if f[PREF_X, j] == 0.0 and f[PREF_Y, j] == 0.0 else 0.5
+        n = add_neighbour(lines, n, px, py, vx - f[VX, j], vy - f[VY, j], vx, vy, r + c[RADIUS, j], share)
+    return n_obstacle, n
+
+
+@njit(cache=True)
 def avoid_collisions(f, g, c, rectangles, rmax, lines, work):
     """Phase 4 of a tick: new velocities, all from the same snapshot (rules 10)."""
-    n_units = f.shape[1]
-    for i in range(n_units):
+    for i in range(f.shape[1]):
         if not g[ALIVE, i]:
             continue
         f[NEW_X, i], f[NEW_Y, i] = 0.0, 0.0
-        if f[PREF_X, i] == 0.0 and f[PREF_Y, i] == 0.0:
-            continue
-        x, y, vx, vy, r, n = f[X, i], f[Y, i], f[VX, i], f[VY, i], c[RADIUS, i], 0
-        if c[PLANE, i] == 0:
-            reach = r + c[SPEED, i]
-            for k in range(len(rectangles)):
-                x0, y0 = rectangles[k, 0], rectangles[k, 1]
-                x1, y1 = x0 + rectangles[k, 2], y0 + rectangles[k, 3]
-                gx, gy = max(x0 - x, 0.0, x - x1), max(y0 - y, 0.0, y - y1)
-                if gx * gx + gy * gy > reach * reach:
-                    continue
-                x0, x1, y0, y1 = x0 - x, x1 - x, y0 - y, y1 - y
-                n = add_edge(lines, n, x0, y0, x1, y0, 1.0, 0.0, 0.0, 1.0, 0.0, -1.0, r, vx, vy)
-                n = add_edge(lines, n, x1, y0, x1, y1, 0.0, 1.0, -1.0, 0.0, 1.0, 0.0, r, vx, vy)
-                n = add_edge(lines, n, x1, y1, x0, y1, -1.0, 0.0, 0.0, -1.0, 0.0, 1.0, r, vx, vy)
-                n = add_edge(lines, n, x0, y1, x0, y0, 0.0, -1.0, 1.0, 0.0, -1.0, 0.0, r, vx, vy)
-        n_obstacle = n
-        for j in range(n_units):
-            if j == i or not g[ALIVE, j] or c[PLANE, j] != c[PLANE, i]:
-                continue
-            px, py = f[X, j] - x, f[Y, j] - y
-            if math.sqrt(px * px + py * py) > rmax + r:
-                continue
-            share = 1.0 if f[PREF_X, j] == 0.0 and f[PREF_Y, j] == 0.0 else 0.5
-            n = add_neighbour(lines, n, px, py, vx - f[VX, j], vy - f[VY, j], vx, vy, r + c[RADIUS, j], share)
-        f[NEW_X, i], f[NEW_Y, i] = new_velocity(lines, n_obstacle, n, c[SPEED, i], f[PREF_X, i], f[PREF_Y, i], work)
+        if f[PREF_X, i] != 0.0 or f[PREF_Y, i] != 0.0:
+            n_obstacle, n = half_planes(f, g, c, rectangles, rmax, i, lines)
+            f[NEW_X, i], f[NEW_Y, i] = new_velocity(lines, n_obstacle, n, c[SPEED, i], f[PREF_X, i], f[PREF_Y, i], work)
 
 
 @njit(cache=True)

@@ -10,7 +10,7 @@ from numba import njit
 from smaclite_jit import battle as b
 from smaclite_jit.layout import Layout
 from smaclite_jit.orders import draw_order, from_generator
-from smaclite_jit.scenarios import MAPS
+from smaclite_jit.scenarios import MAPS, near
 from smaclite_jit.views import available_actions, global_state, observations
 
 
@@ -61,16 +61,23 @@ class AvailableActions(gym.spaces.Tuple):
 
 
 class SMACliteEnv(gym.Env):
-    """A team of units against the built-in enemy, on one of `scenarios.MAPS`.
+    """A team of units against the built-in enemy, on one of `scenarios.MAPS` or on the map of a `map_file`.
 
     Observations are a tuple of float32 vectors (obs_size,), one for each agent; actions a sequence of ints. Every
     action must be available. There is no time limit here: `gym.make` adds SMAC's, which is `episode_limit`.
     """
 
-    metadata = {"render_modes": [], "render_fps": 2}
+    metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 2}  # environment steps per second: real time
 
-    def __init__(self, map_name="3m", render_mode=None):
-        scenario = MAPS[map_name]
+    def __init__(self, map_name="3m", map_file=None, render_mode=None):
+        if map_file is not None:
+            from smaclite_jit.custom import load_map  # imports this module
+
+            scenario = load_map(map_file)
+        elif map_name in MAPS:
+            scenario = MAPS[map_name]
+        else:
+            raise ValueError(f"there is no map {map_name!r}; {near(map_name, MAPS)}")
         layout = self.layout = Layout(scenario)
         self.map_name, self.render_mode, self.episode_limit = scenario.name, render_mode, scenario.episode_limit
         self.n_agents, self.n_enemies, self.n_actions = layout.n_agents, layout.n_enemies, layout.n_actions
@@ -91,6 +98,13 @@ class SMACliteEnv(gym.Env):
             [gym.spaces.Box(-1, 1, (self.obs_size,), np.float32) for _ in range(self.n_agents)]
         )
         self.action_space = AvailableActions(self)
+        self.renderer = None
+        if render_mode is not None:
+            if render_mode not in self.metadata["render_modes"]:
+                raise ValueError(f"render_mode is {render_mode!r}; it can be None, 'human' or 'rgb_array'")
+            from smaclite_jit.render import Renderer  # imports pygame
+
+            self.renderer = Renderer(self)
 
     def look(self):
         m = self.layout
@@ -110,15 +124,37 @@ class SMACliteEnv(gym.Env):
             self.r, self.seeded = from_generator(self.np_random), True
         self.f[:], self.g[:], self.last_actions[:] = self.layout.first_f, self.layout.first_g, -1
         self.look()
+        if self.renderer is not None:
+            self.renderer.reset()
+            if self.render_mode == "human":
+                self.render()
         return self.get_obs(), {"battle_won": False}
 
     def step(self, actions):
         """Play half a second. Raises a ValueError, before anything happens, for an action that is not available."""
-        reward, done, won, bad = self.play(np.array(actions, np.int64))
+        actions = np.array(actions, np.int64)
+        before = None if self.renderer is None else (self.f.copy(), self.g.copy(), self.r.copy())
+        reward, done, won, bad = self.play(actions)
         if bad >= 0:
             available = np.flatnonzero(self.avail[bad]).tolist()
             raise ValueError(f"agent {bad} cannot take action {actions[bad]} now; available are {available}")
+        if self.renderer is not None:
+            self.renderer.note(before, actions, reward)
+            if self.render_mode == "human":
+                self.render()
         return self.get_obs(), reward, done, False, {"battle_won": won}
+
+    def render(self):
+        """The picture of the state, (height, width, 3) uint8, or None with render_mode "human": that is shown."""
+        if self.renderer is None:
+            gym.logger.warn("render() shows nothing without a render_mode, e.g. gym.make(..., render_mode='rgb_array')")
+            return None
+        return self.renderer.render() if self.render_mode == "rgb_array" else self.renderer.show()
+
+    def close(self):
+        """Close the window, if there is one."""
+        if self.renderer is not None:
+            self.renderer.close()
 
     def get_obs(self):
         """The observations of all agents, a tuple of (obs_size,) float32."""

@@ -105,8 +105,10 @@ class Layout:
         self.max_radius = float(c[b.RADIUS].max())
         hp_and_shields = (c[b.MAX_HP] + c[b.MAX_SHIELD])[enemy].sum()
         self.max_reward = b.KILL_REWARD * self.n_enemies + b.WIN_REWARD + float(hp_and_shields)
-        n_healers = int(c[b.HEALER][~enemy].sum())
-        targets = max(self.n_agents - n_healers, self.n_enemies) if n_healers else self.n_enemies
+        healer = c[b.HEALER][~enemy]
+        # The reference counts the allies that can be healed. It does not get to the last one if a healer comes first.
+        last_patient = int(np.flatnonzero(healer == 0).max(initial=-1)) + 1
+        targets = max(last_patient, self.n_enemies) if healer.any() else self.n_enemies
         n_types, sa, se = len(scenario.type_ids), scenario.ally_shields, scenario.enemy_shields
         self.n_actions = 6 + targets
         self.obs_size = (

@@ -1,10 +1,18 @@
 """Units, terrain and maps as tables. Distances in cells, times in seconds, speeds in cells per second."""
 
+import difflib
 from dataclasses import dataclass, field
 
 GROUND, AIR, COLOSSUS = range(3)
 PLANES = {"GROUND": GROUND, "AIR": AIR, "COLOSSUS": COLOSSUS}
 MELEE = 0.1  # attack range
+
+
+def near(name, names):
+    """A hint for somebody who wrote `name` and meant one of `names`."""
+    known = {other.lower(): other for other in names}
+    close = [known[other] for other in difflib.get_close_matches(str(name).lower(), known)]
+    return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(names)}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,234 @@
+"""Pictures of a battle, drawn with pygame: units by type (shape) and side (colour), bars, shots and heals.
+
+Nothing here changes the battle. Importing this module imports pygame but opens no display: only `Renderer.show` does.
+"""
+
+import os
+from colorsys import hsv_to_rgb
+
+import numpy as np
+
+from smaclite_jit import battle as b
+from smaclite_jit.orders import draw_order
+from smaclite_jit.scenarios import AIR
+from smaclite_jit.shapes import draw_unit, mix, pygame, stroke, xy
+
+FINE = 2  # everything is drawn this many times larger and smoothed down
+LONGEST, LARGEST_CELL, STRIP = 816, 32, 28  # pixels: the map's longer side, a cell, the lines of text at both ends
+BLOCKED, OUTSIDE, WALKABLE, GRID, EDGE, TEXT = "#14171d", "#22272f", "#333a45", "#3a424e", "#66717f", "#e8ecf1"
+SIDES = "#4aa3ff", "#ff8a3c"  # blue and orange are told apart with every kind of colour vision
+HEALTH, SHIELD, ENERGY, HEALED, BLAST, NEITHER = "#39d94b", "#a8e4ff", "#c58bff", "#5dff86", "#ffd84a", "#b4bcc8"
+
+
+def attacks(old, f, g, c):
+    """The (attacker, target) unit ids of one tick, from f before and after it.
+
+    Only an attack makes a cooldown rise. Weapons with next to no cooldown show by the damage, and healing by energy
+    that has not grown or a pool that has changed.
+    """
+    acting = np.where(g[b.ORDER] == b.ACT, g[b.ORDER_TARGET], b.NOBODY)
+    target = np.where(c[b.ENEMY] == 1, g[b.TARGET], acting)
+    hurt = (f[b.HP] + f[b.SHIELD] < old[b.HP] + old[b.SHIELD])[target]
+    fired = (f[b.COOLDOWN] > old[b.COOLDOWN]) | ((c[b.WEAPON_COOLDOWN] <= b.DT) & hurt & (old[b.HP] > 0))
+    rested = np.minimum(c[b.MAX_ENERGY], old[b.ENERGY] + b.ENERGY_REGENERATION)
+    healed = ((f[b.HEAL_POOL] != old[b.HEAL_POOL]) | (f[b.ENERGY] < rested)) & (f[b.HP] > 0)
+    done = np.where(c[b.KIND] == b.HEAL, healed, fired) & (target != b.NOBODY)
+    return [(int(i), int(target[i])) for i in np.flatnonzero(done)]
+
+
+class Renderer:
+    """Draws the battle of an environment.
+
+    `draw` takes any f and g, also interpolated ones; `ticks` has those of the last step. Surfaces are made when they
+    are needed, and are no part of a copy.
+    """
+
+    def __init__(self, env):
+        layout = env.layout
+        self.env, self.window, self.clock, self.background, self.closed = env, None, None, None, False
+        y, x = np.nonzero(layout.walkable)
+        x, y = np.append(x, layout.first_f[b.X]), np.append(y, layout.first_f[b.Y])
+        left, right, bottom, top = np.floor([x.min() - 1, x.max() + 2, y.min() - 1, y.max() + 2])
+        padding = max(0, np.ceil((max(17, 0.7 * (top - bottom)) - (right - left)) / 2))  # room for the text
+        self.left, self.top = left - padding, top
+        width, height = int(right - left + 2 * padding), int(top - bottom)
+        self.cell = min(LARGEST_CELL, max(4, LONGEST // max(width, height) // 2 * 2))  # even, as videos need it
+        self.size = width * self.cell, height * self.cell + 2 * STRIP
+        self.reset()
+
+    def __getstate__(self):
+        return {**self.__dict__, "window": None, "clock": None, "background": None}
+
+    def reset(self):
+        """A new battle begins."""
+        self.steps, self.total, self.reward, self.shown = 0, 0.0, 0.0, -1
+        self.before, self.played, self.events = None, [], []
+
+    def note(self, before, actions, reward):
+        """A step has been taken. `before` are copies of f, g and r from before it."""
+        self.steps, self.total, self.reward = self.steps + 1, self.total + reward, reward
+        self.before, self.played = (*before, actions), []
+
+    def ticks(self):
+        """The last step tick by tick: a list of (f, g, events), played again on the copies. Empty after a reset.
+
+        Events are (age in ticks, attacker, target), of the eight ticks up to this one.
+        """
+        if self.before is not None:
+            (f, g, r, actions), m, now = self.before, self.env.layout, b.TICKS * (self.steps - 1)
+            recent, self.before = [event for event in self.events if event[0] > now - b.TICKS], None
+            b.give_orders(f, g, m.c, actions, m.ids)
+            for tick in range(now + 1, now + b.TICKS + 1):
+                old = f.copy()
+                draw_order(r, g[b.ALIVE], g[b.DRAWN])
+                b.tick(f, g, m.c, m.damage, m.rectangles, *self.env.plan[:3], g[b.DRAWN], m.lines, m.work)
+                recent += [(tick, i, j) for i, j in attacks(old, f, g, m.c)]
+                events = [(tick - then, i, j) for then, i, j in recent if tick - then < b.TICKS]
+                self.played.append((f.copy(), g.copy(), events))
+            self.events = recent
+        return self.played
+
+    def render(self):
+        """The current state with the attacks of the last step: (height, width, 3) uint8, north at the top."""
+        played = self.ticks()
+        picture = self.draw(self.env.f, self.env.g, played[-1][2] if played else ())
+        return np.frombuffer(pygame.image.tobytes(picture, "RGB"), np.uint8).reshape(*self.size[::-1], 3).copy()
+
+    def show(self):
+        """Play the last step in a window, in half a second if render_fps is 2. Who closes it does not see it again."""
+        if self.closed:
+            return
+        if self.window is None:
+            self.window, self.clock = open_window(self.size, self.env.map_name), pygame.time.Clock()
+        frames = self.ticks() or [(self.env.f, self.env.g, ())]
+        for frame in frames[-1:] if self.shown == self.steps else frames:
+            if any(event.type == pygame.QUIT for event in pygame.event.get()):
+                self.close()
+                self.closed = True
+                return
+            self.window.blit(self.draw(*frame), (0, 0))
+            pygame.display.flip()
+            self.clock.tick(b.TICKS * self.env.metadata["render_fps"])
+        self.shown = self.steps
+
+    def close(self):
+        if self.window is not None:
+            self.window = None
+            pygame.display.quit()
+
+    def draw(self, f, g, events=()):
+        """A Surface with the units of f and g (rows as in battle.py) and events (age in ticks, attacker, target)."""
+        pygame.font.init()
+        m, c, scale = self.env.layout, self.env.layout.c, self.cell * FINE
+        if self.background is None:
+            self.background = self.draw_background()
+        canvas, (width, height) = self.background.copy(), self.background.get_size()
+        # Screen positions are complex, down is positive. Some maps are open: those who leave are shown at the border.
+        x = np.clip((f[b.X] - self.left) * scale, scale / 2, width - scale / 2)
+        y = np.clip((self.top - f[b.Y]) * scale, scale / 2, height - 2 * STRIP * FINE - scale / 2) + STRIP * FINE
+        at, radius, extent = x + 1j * y, c[b.RADIUS] * scale, c[b.EXTENT] * scale
+        colours, alive = [SIDES[int(enemy)] for enemy in c[b.ENEMY]], np.flatnonzero(g[b.ALIVE])
+        for age, i, _ in events:
+            if c[b.KIND, i] == b.KAMIKAZE:
+                pygame.draw.circle(canvas, mix(BLAST, WALKABLE, 0.6 + age / 20), xy(at[i]), extent[i])
+                pygame.draw.circle(canvas, mix(colours[i], WALKABLE, age / 10), xy(at[i]), extent[i], 4)
+        for i in np.flatnonzero(g[b.ALIVE] == 0):
+            for arm in (0.6 + 0.6j, 0.6 - 0.6j):
+                ends = at[i] - arm * radius[i], at[i] + arm * radius[i]
+                stroke(canvas, mix(colours[i], WALKABLE, 0.5), 4, *ends)
+        for i in sorted(alive, key=lambda i: c[b.PLANE, i] == AIR):
+            if c[b.PLANE, i] == AIR:
+                shadow = at[i] + scale * (0.3 + 0.45j)
+                pygame.draw.circle(canvas, mix(WALKABLE, "black", 0.4), xy(shadow), 0.8 * radius[i])
+            draw_unit(canvas, m.unit_names[i], colours[i], at[i], radius[i], heading(f, g, c, events, i))
+        for age, i, j in events:
+            if c[b.KIND, i] != b.KAMIKAZE and at[i] != at[j]:
+                ahead = (at[j] - at[i]) / abs(at[j] - at[i])
+                draw_attack(canvas, c[b.KIND, i], colours[i], age, at[i], at[j], ahead, radius[[i, j]], extent[i])
+        for i in alive:
+            draw_bars(canvas, f[:, i], c[:, i], at[i].real, at[i].imag - radius[i], max(2 * radius[i], 28))
+        score = [(None, f"step {self.steps}")]
+        for name, colour, side in zip(("agents", "enemies"), SIDES, (~m.enemy, m.enemy)):
+            score.append((colour, f"{name} {g[b.ALIVE, side].sum()}/{side.sum()}"))
+        write(canvas, STRIP, [*score, (None, f"reward {self.reward:.2f}"), (None, f"return {self.total:.2f}")])
+        return pygame.transform.smoothscale(canvas, self.size)
+
+    def draw_background(self):
+        """What never changes: the terrain and, below the map, what shapes and colours mean."""
+        m, scale, (width, height) = self.env.layout, self.cell * FINE, (FINE * side for side in self.size)
+        canvas = pygame.Surface((width, height), 0, 32)
+        canvas.fill(OUTSIDE)
+        for colour, growth in ((BLOCKED, 0), (EDGE, 4), (GRID, 0), (WALKABLE, -2)):
+            for y, x in np.argwhere(m.walkable == (colour != BLOCKED)):
+                corner = (x - self.left) * scale, (self.top - y - 1) * scale + STRIP * FINE
+                canvas.fill(colour, pygame.Rect(*corner, scale, scale).inflate(growth, growth))
+        for y in (0, height - STRIP * FINE):
+            canvas.fill("black", (0, y, width, STRIP * FINE))
+        legend = [(name, name.lower().replace("_", " ")) for name in dict.fromkeys(m.unit_names)]
+        legend += [(HEALTH, "health"), (SHIELD, "shield")][: 1 + m.c[b.MAX_SHIELD].any()]
+        legend += [(ENERGY, "energy"), (HEALED, "healing")] if m.c[b.HEALER].any() else []
+        write(canvas, height - STRIP, legend)
+        return canvas
+
+
+def heading(f, g, c, events, i):
+    """Where unit i looks, complex: at what it has just attacked, else its target, else ahead, else the other side."""
+    target = [g[b.TARGET, i], *(j for _, attacker, j in events if attacker == i)][-1]
+    way = f[[b.X, b.Y], target] - f[[b.X, b.Y], i] if target != b.NOBODY else f[[b.VX, b.VY], i]
+    length = np.hypot(*way)
+    return complex(*way) / length if length > 1e-3 else 1 - 2 * c[b.ENEMY, i]
+
+
+def draw_attack(canvas, kind, colour, age, start, end, ahead, radii, extent):
+    """A line between two units, paler with age. `ahead` is its direction, and `extent` the width of a laser."""
+    fade = 0.5 * age / b.TICKS
+    start += ahead * radii[0]
+    if kind == b.HEAL:
+        for first, second in ((start, end), (end - 12, end + 12), (end - 12j, end + 12j)):
+            stroke(canvas, mix(HEALED, WALKABLE, fade), 7, first, second)
+        return
+    bright, across = mix(mix(colour, "white", 0.45), WALKABLE, fade), ahead * 1j * extent / 2
+    if kind == b.LASER:
+        stroke(canvas, bright, 8, end - across, end + across)
+    end -= ahead * radii[1] * 0.8
+    stroke(canvas, bright, 10 if kind == b.LASER else 4, start, end)
+    for arm in (9, 9j, 6 + 6j, 6 - 6j):  # a spark where it hits
+        stroke(canvas, mix("white", WALKABLE, fade), 2, end - arm, end + arm)
+
+
+def draw_bars(canvas, f, c, x, y, width):
+    """From below to above the energy of healers, health, and the shield of those who have one."""
+    colour = [int(255 * part) for part in hsv_to_rgb(f[b.HP] / c[b.MAX_HP] / 3, 0.75, 0.85)]
+    bars = (ENERGY, b.ENERGY, b.MAX_ENERGY), (colour, b.HP, b.MAX_HP), (SHIELD, b.SHIELD, b.MAX_SHIELD)
+    for colour, variable, most in bars if c[b.HEALER] else bars[1:]:
+        if c[most] > 0:
+            y -= 7
+            canvas.fill("#505050", (x - width / 2 - 1, y - 1, width + 2, 8), pygame.BLEND_MULT)  # darkens what is below
+            canvas.fill(colour, (x - width / 2, y, width * min(f[variable] / c[most], 1), 6))
+
+
+def write(canvas, y, items):
+    """Put (mark, text) on a line, from left to right. A mark is a type of unit, a colour or None."""
+    font, x = pygame.font.Font(None, 20 * FINE), 12 * FINE
+    for mark, text in items:
+        if mark and mark[0] == "#":
+            pygame.draw.circle(canvas, mark, (x + 5 * FINE, y), 5 * FINE)
+        elif mark:
+            draw_unit(canvas, mark, NEITHER, x + 7 * FINE + 1j * y, 8 * FINE)
+        words = font.render(text, True, TEXT)
+        x += (0 if not mark else 17 if mark[0] == "#" else 24) * FINE
+        canvas.blit(words, (x, y - words.get_height() / 2))
+        x += words.get_width() + 18 * FINE
+
+
+def open_window(size, name):
+    """The window. A machine without a display gets SDL's "offscreen" driver unasked, which shows nothing."""
+    try:
+        pygame.display.init()
+        if pygame.display.get_driver() != "offscreen" or "SDL_VIDEODRIVER" in os.environ:
+            pygame.display.set_caption(name)
+            return pygame.display.set_mode(size)
+        pygame.display.quit()
+    except pygame.error:
+        pass
+    raise RuntimeError('render_mode="human" needs a display, and this machine has none: use render_mode="rgb_array"')

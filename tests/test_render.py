@@ -1,0 +1,244 @@
+"""Pictures of smaclite_jit's battles."""
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import RenderCollection
+
+from smaclite_jit import MAPS
+from smaclite_jit import battle as b
+from smaclite_jit.environment import SMACliteEnv
+from smaclite_jit.render import SIDES, STRIP
+from smaclite_jit.scenarios import UNITS, Map, UnitType
+from tests.helpers import ENVIRON
+from tests.test_smaclite_jit import random_actions, scripted
+
+
+def fought(name="MMM", steps=12, render_mode="rgb_array", seed=1):
+    env = SMACliteEnv(name, render_mode=render_mode)
+    env.reset(seed=seed)
+    for _ in range(steps):
+        if env.step(scripted(env))[2]:
+            break
+    return env
+
+
+def shows(frame, colour):
+    rgb = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
+    return (np.abs(frame[STRIP:-STRIP].astype(int) - rgb).max(axis=-1) < 8).sum() > 20
+
+
+def test_frames_of_a_fight():
+    env = SMACliteEnv("MMM", render_mode="rgb_array")
+    env.reset(seed=1)
+    frames = [env.render()]
+    for _ in range(14):
+        env.step(scripted(env))
+        frames.append(env.render())
+        assert np.array_equal(frames[-1], env.render())  # the same state, the same pixels
+    for frame in frames:
+        assert (frame.shape, frame.dtype) == ((488, 816, 3), np.uint8)
+        assert all(shows(frame, side) for side in SIDES)
+    assert len({frame.tobytes() for frame in frames}) == len(frames)
+    frames[0][:] = 0  # frames are the caller's
+    assert env.render().any()
+
+
+def test_the_picture_follows_the_state():
+    env = SMACliteEnv("2s3z", render_mode="rgb_array")
+    env.reset(seed=1)
+    first = env.render()
+    changes = {"hurt": (b.HP, 40), "without shield": (b.SHIELD, 0), "further north": (b.Y, 20), "hidden": (b.X, 5)}
+    pictures = [first]
+    for row, value in changes.values():
+        env.reset()
+        env.f[row, 0] = value
+        pictures.append(env.render())
+    env.reset()
+    env.g[b.ALIVE, 0] = 0
+    pictures.append(env.render())
+    assert len({picture.tobytes() for picture in pictures}) == len(changes) + 2
+    moved = np.argwhere(
+        (pictures[3] != first).any(axis=-1)
+    )  # the unit's old place, and y = 20, where row 24 is the top
+    assert moved[:, 0].min() < STRIP + 7 * env.renderer.cell < moved[:, 0].max()  # north is at the top
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_every_map(name):
+    env = SMACliteEnv(name, render_mode="rgb_array")
+    env.reset(seed=2)
+    shape = env.render().shape
+    assert max(shape[:2]) < 900
+    assert not (np.array(shape[:2]) % 2).any()  # videos need that
+    for _ in range(3):
+        for _ in range(4):
+            if env.step(scripted(env))[2]:
+                env.reset()
+        assert env.render().shape == shape
+        assert shows(env.render(), SIDES[0])
+        assert shows(env.render(), SIDES[1])
+
+
+@pytest.mark.parametrize("columns, rows", [(60, 9), (7, 40), (5, 5), (250, 250)])
+def test_maps_of_any_size_and_units_of_any_type(columns, rows, monkeypatch):
+    units = UNITS | {
+        "ARCHON": UnitType(10, 0, 2, 0, 2.8, 3, 2, (), shield=350),
+        "MULE": UnitType(900, 0, 1, 1, 3, 1, 0.02, ()),
+    }
+    groups = ("A", 2, 2, ("ARCHON", 1), ("MARINE", 1)), ("E", 4, 3.5, ("MULE", 2), ("ZEALOT", 1))
+    terrain = ("_" * columns,) * (rows - 1) + ("X" * columns,)
+    monkeypatch.setitem(MAPS, "own", Map("own", groups, (2, 2), terrain, units=units))
+    env = SMACliteEnv("own", render_mode="rgb_array")
+    env.reset(seed=1)
+    for _ in range(4):
+        env.step(scripted(env))
+        frame = env.render()
+    height, width, _ = frame.shape
+    assert 400 < width < 1100
+    assert 150 < height < 1150
+    assert shows(frame, SIDES[0]) or columns == 250  # where a unit is a few pixels
+    assert (width > height) == (columns > rows) or columns < 17
+    assert any(i == 0 for _, _, events in env.renderer.ticks() for _, i, _ in events)  # its weapon has no cooldown
+
+
+@pytest.mark.parametrize("name", ["MMM", "2s3z", "1c3s5z", "bane_vs_bane", "2s_vs_1sc"])
+def test_ticks_play_the_last_step_again(name):
+    env = SMACliteEnv(name, render_mode="rgb_array")
+    env.reset(seed=3)
+    c, healed, done = env.layout.c, 0, False
+    assert env.renderer.ticks() == []
+    while not done and env.renderer.steps < 30:
+        f = env.f.copy()
+        done = env.step(scripted(env))[2]
+        ticks = env.renderer.ticks()
+        assert len(ticks) == b.TICKS
+        assert np.array_equal(ticks[-1][0], env.f)
+        assert np.array_equal(ticks[-1][1], env.g)
+        for after, _, events in ticks:
+            now = [(i, j) for age, i, j in events if age == 0]
+            spread = [i for i, _ in now if c[b.KIND, i] in (b.KAMIKAZE, b.LASER)]
+            hurt = np.flatnonzero((after[b.HP] + after[b.SHIELD] < f[b.HP] + f[b.SHIELD]) & (after[b.HP] > 0))
+            assert set(hurt) <= {j for _, j in now} or spread
+            for i, j in now:
+                if c[b.KIND, i] == b.HEAL:
+                    assert c[b.ENEMY, i] == c[b.ENEMY, j]
+                    healed += 1
+                else:
+                    assert c[b.ENEMY, i] != c[b.ENEMY, j]
+                    assert after[b.COOLDOWN, i] == c[b.WEAPON_COOLDOWN, i]
+            f = after
+    assert (healed > 0) == (name == "MMM")
+
+
+def test_pictures_between_two_ticks():
+    env = fought()
+    (f, g, events), (later, _, _) = env.renderer.ticks()[-2:]
+    middle = f.copy()
+    middle[:2] = (f[:2] + later[:2]) / 2
+    assert env.renderer.draw(middle, g, events).get_size() == env.render().shape[1::-1]
+
+
+def test_rendering_does_not_change_the_battle():
+    plain, rendered = SMACliteEnv("MMM"), SMACliteEnv("MMM", render_mode="rgb_array")
+    for seed in range(2):
+        plain.reset(seed=seed), rendered.reset(seed=seed)
+        rng = np.random.default_rng(seed)
+        for step in range(25):
+            actions = random_actions(plain, rng)
+            ours, theirs = plain.step(actions), rendered.step(actions)
+            if step % 3:
+                rendered.render()
+            assert np.array_equal(ours[0], theirs[0])
+            assert ours[1:] == theirs[1:]
+            assert np.array_equal(plain.f, rendered.f)
+            assert np.array_equal(plain.g, rendered.g)
+            assert np.array_equal(plain.r, rendered.r)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_rendered_battle_can_be_copied(copied):
+    env = fought()
+    env.render()
+    other = copied(env)
+    for _ in range(3):
+        assert np.array_equal(env.render(), other.render())
+        actions = scripted(env)
+        env.step(actions), other.step(actions)
+    env.reset()
+    assert (env.render() != other.render()).any()  # a copy draws its own battle
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_gymnasium(monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")  # the check goes through all modes
+    check_env(gym.make("smaclite_jit/MMM-v0", render_mode="rgb_array").unwrapped)
+    env = RenderCollection(gym.make("smaclite_jit/MMM-v0", render_mode="rgb_array"))
+    env.reset(seed=1)
+    env.step([1] * 10)
+    assert [frame.shape for frame in env.render()] == [(488, 816, 3)] * 2
+    env.close(), env.close()
+
+
+def test_render_modes():
+    env = SMACliteEnv("3m")
+    with pytest.warns(UserWarning, match="render_mode='rgb_array'"):
+        assert env.render() is None
+    env.close()
+    with pytest.raises(ValueError, match="it can be None, 'human' or 'rgb_array'"):
+        SMACliteEnv("3m", render_mode="ansi")
+
+
+def program(text, **environment):
+    environ = {name: value for name, value in ENVIRON.items() if "DISPLAY" not in name and not name.startswith("SDL")}
+    header = "import sys\nfrom smaclite_jit.environment import SMACliteEnv\n"
+    command = [sys.executable, "-c", header + text]
+    return subprocess.run(command, env=environ | environment, capture_output=True, text=True, timeout=300)
+
+
+def test_pygame_is_imported_for_rendering_only():
+    done = program(
+        "SMACliteEnv('3m').reset()\nassert 'pygame' not in sys.modules\nSMACliteEnv('3m', render_mode='rgb_array')"
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    done = program("sys.modules['pygame'] = None\nSMACliteEnv('3m', render_mode='rgb_array')")
+    assert "pip install pygame-ce" in done.stderr.splitlines()[-1]
+
+
+def test_human_mode():
+    done = program(
+        """
+import pygame
+SMACliteEnv.metadata["render_fps"] = 500
+env, shown = SMACliteEnv("3m", render_mode="human"), []
+flip, pygame.display.flip = pygame.display.flip, lambda: shown.append(env.renderer.steps)
+env.reset(seed=1)
+for _ in range(3):
+    env.step([4, 4, 4])
+assert env.render() is None
+assert shown == [0] + 8 * [1] + 8 * [2] + 8 * [3] + [3], shown
+pygame.event.post(pygame.event.Event(pygame.QUIT))
+env.step([4, 4, 4])
+env.reset()
+env.step([4, 4, 4])
+assert len(shown) == 26 and not pygame.display.get_init()
+env.close(), env.close()
+""",
+        SDL_VIDEODRIVER="dummy",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a display")
+def test_human_mode_without_a_display():
+    done = program("env = SMACliteEnv('3m', render_mode='human')\nenv.reset()")
+    assert done.stderr.splitlines()[-1].startswith("RuntimeError: ")
+    assert 'use render_mode="rgb_array"' in done.stderr.splitlines()[-1]
+    done = program("env = SMACliteEnv('3m', render_mode='rgb_array')\nenv.reset()\nassert env.render().any()")
+    assert (done.returncode, done.stderr) == (0, "")
