@@ -7,7 +7,6 @@
 import copy
 import difflib
 import importlib
-import os
 import pkgutil
 import sys
 
@@ -23,8 +22,9 @@ class TeamEnv(gym.Env):
     """What the families have in common: spaces, agent ids, the seed of the first reset. Smaller agents are padded."""
 
     def __init__(self, env, obs_dims, action_dims, state_dim, agent_ids, seed):
-        self.env, self.first_seed, self.obs_dims, self.action_dims = env, seed, obs_dims, action_dims
-        n_agents, n_actions, self.obs_dim = len(obs_dims), max(action_dims), max(obs_dims)
+        self.env, self.close, self.first_seed = env, env.close, seed
+        self.obs_dims, self.action_dims, self.obs_dim = obs_dims, action_dims, max(obs_dims)
+        n_agents, n_actions = len(obs_dims), max(action_dims)
         self.blank_obs = np.zeros((n_agents, self.obs_dim + n_agents * agent_ids), np.float32)
         self.no_actions = np.zeros((n_agents, n_actions), np.bool_)
         self.blank_obs[:, self.obs_dim :] = np.eye(n_agents)[:, : n_agents * agent_ids]
@@ -43,21 +43,14 @@ class TeamEnv(gym.Env):
         observations, rewards, terminated, truncated, info = self.env.step(np.asarray(actions).tolist())
         return self.observe(observations, info), float(np.sum(rewards)), bool(terminated), bool(truncated), info
 
-    def close(self):
-        self.env.close()
-
 
 class SMACliteEnv(TeamEnv):
     """A map of `package`, smaclite_jit or the original smaclite, with SMAC's episode limit; `info["battle_won"]`."""
 
     def __init__(self, env_name, package, agent_ids, seed):
-        maps, _ = importlib.import_module("smaclite_jit").MAPS, importlib.import_module(package)
-        check_name("--env-name", env_name, list(maps))
-        limit = {"max_episode_steps": maps[env_name].episode_limit}
-        env = gym.make(f"{package}/{env_name}-v0", disable_env_checker=True, **limit)
-        self.battle = env.unwrapped
-        sizes = ([size] * self.battle.n_agents for size in (self.battle.obs_size, self.battle.n_actions))
-        super().__init__(env, *sizes, self.battle.state_size, agent_ids, seed)
+        env = gym.make(**get_map(env_name, package), disable_env_checker=True)
+        b = self.battle = env.unwrapped
+        super().__init__(env, [b.obs_size] * b.n_agents, [b.n_actions] * b.n_agents, b.state_size, agent_ids, seed)
 
     def observe(self, observations, info):
         obs, avail_actions = self.blank_obs.copy(), np.array(self.battle.get_avail_actions(), np.bool_)
@@ -66,10 +59,9 @@ class SMACliteEnv(TeamEnv):
 
 
 class LBFEnv(TeamEnv):
-    """Level-Based Foraging: common reward the sum over agents, state all observations in a row.
+    """Level-Based Foraging: common reward the sum over agents, state all observations in a row, valid actions only.
 
-    lbforaging reports its time limit as termination; gymnasium's TimeLimit takes its place, and only eating the last
-    food terminates. Available are the actions that lbforaging calls valid; it turns the others into NONE.
+    lbforaging reports its time limit as termination. Here gymnasium's TimeLimit truncates, the last food terminates.
     """
 
     def __init__(self, env_name, agent_ids, seed):
@@ -97,8 +89,7 @@ class LBFEnv(TeamEnv):
 class PettingZooEnv(TeamEnv):
     """A PettingZoo parallel environment: common reward the sum over agents, state its `state()` where it has one.
 
-    It ends when no agent is left: truncated if any of the last is only cut off, terminated otherwise. An agent that is
-    out of the game observes zeros and has only action 0.
+    It ends with the last agents: truncated if one is only cut off. Those out of the game see zeros, have only action 0.
     """
 
     def __init__(self, env_name, env_family, agent_ids, seed):
@@ -144,15 +135,23 @@ class PettingZooEnv(TeamEnv):
         return obs, reward, over and not playing, over and bool(playing), {}
 
 
+def get_map(env_name, package="smaclite_jit"):
+    """What gym.make and gym.make_vec want for a map of `package`: `env_name` is its name or the path of a JSON file."""
+    custom, _ = importlib.import_module("smaclite_jit.custom"), importlib.import_module(package)
+    try:
+        return custom.find(env_name, package)
+    except custom.MapError as error:
+        raise UsageError(f"--env-name: {error}") from error
+
+
 def make_parallel_env(env_name, env_family):
     """The parallel environment `env_name` of mpe2, of `pettingzoo.<env_family>`, or of a module of the user's own."""
     pettingzoo = importlib.import_module("pettingzoo")
     families = {"mpe", *(name.split("/")[0] for name in pettingzoo.aec_registry)}
-    module_name = f"{env_family}.{env_name}"
+    module_name = f"{'mpe2' if env_family == 'mpe' else env_family}.{env_name}"
     if env_family == "mpe":
         modules = pkgutil.iter_modules(importlib.import_module("mpe2").__path__)
         check_name("--env-name", env_name, [module.name for module in modules if "_v" in module.name])
-        module_name = f"mpe2.{env_name}"
     elif env_family in families:
         ids = [name.replace("-v", "_v").split("/") for name in pettingzoo.parallel_registry]
         check_name("--env-name", env_name, [name for family, name in ids if family == env_family])
@@ -160,15 +159,17 @@ def make_parallel_env(env_name, env_family):
             return pettingzoo.make("parallel", f"{env_family}/{env_name}")
         except (ImportError, pettingzoo.env_registry.exceptions.FailedToImport) as error:
             raise UsageError(f'--env-family: first pip install "pettingzoo[{env_family}]"') from error
-    elif os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` does: a user's module is found where the user stands
+    elif "" not in sys.path:
+        sys.path.insert(
+            0, ""
+        )  # the current folder, as `python -m` does: a user's module is found where the user stands
     try:
         module = importlib.import_module(module_name)
     except (ModuleNotFoundError, TypeError) as error:  # a TypeError: the name starts with a dot
         if not f"{module_name}.".startswith(f"{getattr(error, 'name', '')}."):
             raise
-        hint = f"give {', '.join(sorted(families))} or the package of a module that can be imported from here"
-        raise UsageError(f"--env-family, --env-name: there is no module {module_name}; {hint}") from error
+        hint = f"{', '.join(sorted(families))} or the package of a module that can be imported from here"
+        raise UsageError(f"--env-family, --env-name: there is no module {module_name}; give {hint}") from error
     if not hasattr(module, "parallel_env"):
         raise UsageError(f"--env-name: {module_name} must have a function parallel_env() that returns a ParallelEnv")
     return module.parallel_env()
@@ -184,8 +185,7 @@ def check_name(argument, value, names):
 def make_env(env_type, env_name, env_family="mpe", agent_ids=True, seed=None):
     """Make an environment as this module's docstring describes it; its first reset uses `seed` unless given another.
 
-    For `pz`, `env_family` is `mpe`, a family of PettingZoo's or the package of your own module. `agent_ids` appends a
-    one-hot id to observations. Raises UsageError: an unknown name, a missing package, actions that are not discrete.
+    `env_family` is for `pz`: mpe, a family of PettingZoo's or your own package. UsageErrors tell what cannot work.
     """
     check_name("--env-type", env_type, ["smaclite", "smaclite_upstream", "pz", "lbf"])
     try:

@@ -111,7 +111,8 @@ class Mixer(nn.Module):
 
     def __init__(self, n_agents, state_dim, hyper_dim):
         super().__init__()
-        self.norm = nn.LayerNorm(state_dim) if state_dim > 1 else nn.Identity()  # a single number would become 0
+        # Without scale and shift of its own: linear layers follow. Of one or two numbers it would leave an order only.
+        self.norm = nn.LayerNorm(state_dim, elementwise_affine=False) if state_dim > 2 else nn.Identity()
         self.w1, self.b1 = nn.Linear(state_dim, n_agents * hyper_dim), nn.Linear(state_dim, hyper_dim)
         self.w2, self.w1_shape = nn.Linear(state_dim, hyper_dim), (n_agents, hyper_dim)
         self.v = nn.Sequential(nn.Linear(state_dim, hyper_dim), nn.ReLU(), nn.Linear(hyper_dim, 1))
@@ -156,9 +157,9 @@ class ReplayBuffer:
 def select_actions(q_values, avail_actions, epsilon=0.0):
     """Epsilon-greedy over available actions, each agent for itself: (..., n_agents, n_actions) -> (..., n_agents)."""
     if epsilon > 0:
-        explore = torch.rand_like(q_values[..., :1]) < epsilon  # (..., n_agents, 1)
-        q_values = torch.where(explore, torch.rand_like(q_values), q_values)
-    return torch.where(avail_actions, q_values, -torch.inf).argmax(dim=-1)
+        explore = np.random.random((*q_values.shape[:-1], 1)) < epsilon  # (..., n_agents, 1)
+        q_values = np.where(explore, np.random.random(q_values.shape), q_values)
+    return np.where(avail_actions, q_values, -np.inf).argmax(axis=-1)
 
 
 @torch.no_grad()
@@ -167,8 +168,8 @@ def compute_td_target(q_network, target_q_network, target_mixer, batch, args):
     next_obs, next_states = batch["obs"][:, 1:], batch["states"][:, 1:]
     next_q_values = target_q_network(next_obs)  # (batch, time, n_agents, n_actions)
     choosing_q_values = q_network(next_obs) if args.double_q else next_q_values
-    next_actions = select_actions(choosing_q_values, batch["next_avail_actions"])
-    next_q_values = next_q_values.gather(-1, next_actions.unsqueeze(-1)).squeeze(-1)  # (batch, time, n_agents)
+    next_actions = choosing_q_values.where(batch["next_avail_actions"], -torch.inf).argmax(dim=-1, keepdim=True)
+    next_q_values = next_q_values.gather(-1, next_actions).squeeze(-1)  # (batch, time, n_agents)
     next_q_total = target_mixer(next_q_values, next_states)  # (batch, time)
     return batch["reward"] + args.gamma * next_q_total.masked_fill(batch["done"], 0)
 
@@ -189,9 +190,8 @@ def evaluate(env, q_network, num_episodes, device):
     for _ in range(num_episodes):
         (obs, _), rewards, terminated, truncated = env.reset(), [], False, False
         while not (terminated or truncated):
-            q_values = q_network(torch.as_tensor(obs["obs"], device=device))
-            actions = select_actions(q_values, torch.as_tensor(obs["avail_actions"], device=device))
-            obs, reward, terminated, truncated, info = env.step(actions.cpu().numpy())
+            q_values = q_network(torch.as_tensor(obs["obs"], device=device)).cpu().numpy()
+            obs, reward, terminated, truncated, info = env.step(select_actions(q_values, obs["avail_actions"]))
             rewards.append(reward)
         stats["eval/ep_reward"].append(sum(rewards))
         stats["eval/ep_length"].append(len(rewards))
@@ -226,8 +226,7 @@ if __name__ == "__main__":
     args, script = tyro.cli(Args), Path(__file__).stem
     try:
         device = check_args(args)
-        for set_seed in (random.seed, np.random.seed, torch.manual_seed):
-            set_seed(args.seed)
+        random.seed(args.seed), np.random.seed(args.seed), torch.manual_seed(args.seed)
         env_args = (args.env_type, args.env_name, args.env_family, args.agent_ids)
         env = make_env(*env_args, seed=args.seed)
         eval_env = make_env(*env_args, seed=args.seed + 1)
@@ -269,9 +268,8 @@ if __name__ == "__main__":
         while global_step < args.total_timesteps:
             epsilon = np.interp(global_step, (0, exploration_steps), (args.start_e, args.end_e))
             with torch.inference_mode():
-                q_values = q_network(torch.as_tensor(obs["obs"], device=device))
-                avail_actions = torch.as_tensor(obs["avail_actions"], device=device)
-                actions = select_actions(q_values, avail_actions, epsilon).cpu().numpy()
+                q_values = q_network(torch.as_tensor(obs["obs"], device=device)).cpu().numpy()
+            actions = select_actions(q_values, obs["avail_actions"], epsilon)
             next_obs, reward, terminated, truncated, info = env.step(actions)
             global_step += 1
             progress.update()

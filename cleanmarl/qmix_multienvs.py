@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import torch
 import tyro
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.wrappers.utils import RunningMeanStd
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
@@ -21,7 +21,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from cleanmarl.env_wrappers import UsageError, make_env
+from cleanmarl.env_wrappers import UsageError, get_map, make_env
 
 
 @dataclass
@@ -117,7 +117,8 @@ class Mixer(nn.Module):
 
     def __init__(self, n_agents, state_dim, hyper_dim):
         super().__init__()
-        self.norm = nn.LayerNorm(state_dim) if state_dim > 1 else nn.Identity()  # a single number would become 0
+        # Without scale and shift of its own: linear layers follow. Of one or two numbers it would leave an order only.
+        self.norm = nn.LayerNorm(state_dim, elementwise_affine=False) if state_dim > 2 else nn.Identity()
         self.w1, self.b1 = nn.Linear(state_dim, n_agents * hyper_dim), nn.Linear(state_dim, hyper_dim)
         self.w2, self.w1_shape = nn.Linear(state_dim, hyper_dim), (n_agents, hyper_dim)
         self.v = nn.Sequential(nn.Linear(state_dim, hyper_dim), nn.ReLU(), nn.Linear(hyper_dim, 1))
@@ -159,9 +160,9 @@ class ReplayBuffer:
 def select_actions(q_values, avail_actions, epsilon=0.0):
     """Epsilon-greedy over available actions, each agent for itself: (..., n_agents, n_actions) -> (..., n_agents)."""
     if epsilon > 0:
-        explore = torch.rand_like(q_values[..., :1]) < epsilon  # (..., n_agents, 1)
-        q_values = torch.where(explore, torch.rand_like(q_values), q_values)
-    return torch.where(avail_actions, q_values, -torch.inf).argmax(dim=-1)
+        explore = np.random.random((*q_values.shape[:-1], 1)) < epsilon  # (..., n_agents, 1)
+        q_values = np.where(explore, np.random.random(q_values.shape), q_values)
+    return np.where(avail_actions, q_values, -np.inf).argmax(axis=-1)
 
 
 @torch.no_grad()
@@ -169,8 +170,8 @@ def compute_td_target(q_network, target_q_network, target_mixer, batch, args):
     """The paper's equation 6, (batch, time). Truncation is not `done`: it bootstraps from the last observation."""
     next_q_values = target_q_network(batch["next_obs"])  # (batch, time, n_agents, n_actions)
     choosing_q_values = q_network(batch["next_obs"]) if args.double_q else next_q_values
-    next_actions = select_actions(choosing_q_values, batch["next_avail_actions"])
-    next_q_values = next_q_values.gather(-1, next_actions.unsqueeze(-1)).squeeze(-1)  # (batch, time, n_agents)
+    next_actions = choosing_q_values.where(batch["next_avail_actions"], -torch.inf).argmax(dim=-1, keepdim=True)
+    next_q_values = next_q_values.gather(-1, next_actions).squeeze(-1)  # (batch, time, n_agents)
     next_q_total = target_mixer(next_q_values, batch["next_states"])  # (batch, time)
     return batch["reward"] + args.gamma * next_q_total.masked_fill(batch["done"], 0)
 
@@ -190,9 +191,8 @@ def evaluate(env, q_network, num_episodes, device):
     for _ in range(num_episodes):
         (obs, _), rewards, terminated, truncated = env.reset(), [], False, False
         while not (terminated or truncated):
-            q_values = q_network(torch.as_tensor(obs["obs"], device=device))
-            actions = select_actions(q_values, torch.as_tensor(obs["avail_actions"], device=device))
-            obs, reward, terminated, truncated, info = env.step(actions.cpu().numpy())
+            q_values = q_network(torch.as_tensor(obs["obs"], device=device)).cpu().numpy()
+            obs, reward, terminated, truncated, info = env.step(select_actions(q_values, obs["avail_actions"]))
             rewards.append(reward)
         stats["eval/ep_reward"].append(sum(rewards))
         stats["eval/ep_length"].append(len(rewards))
@@ -225,8 +225,7 @@ def check_args(args):
 
 def make_worker_env(env_args, seed):
     """An environment for a worker process. It may draw from the process's own generators: no two must be alike."""
-    for set_seed in (random.seed, np.random.seed, torch.manual_seed):
-        set_seed(seed)
+    random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
     return make_env(*env_args, seed=seed)
 
 
@@ -234,11 +233,13 @@ if __name__ == "__main__":
     args, script = tyro.cli(Args), Path(__file__).stem
     try:
         device = check_args(args)
-        for set_seed in (random.seed, np.random.seed, torch.manual_seed):
-            set_seed(args.seed)
+        random.seed(args.seed), np.random.seed(args.seed), torch.manual_seed(args.seed)
         env_args = (args.env_type, args.env_name, args.env_family, args.agent_ids)
-        env_fns = [partial(make_worker_env, env_args, args.seed + i) for i in range(args.num_envs)]
-        envs = AsyncVectorEnv(env_fns, autoreset_mode=AutoresetMode.SAME_STEP)
+        if args.env_type == "smaclite":  # all battles in one compiled call
+            envs = gym.make_vec(**get_map(args.env_name), num_envs=args.num_envs, arrays=True, agent_ids=args.agent_ids)
+        else:
+            env_fns = [partial(make_worker_env, env_args, args.seed + i) for i in range(args.num_envs)]
+            envs = gym.vector.AsyncVectorEnv(env_fns, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
         eval_env = make_env(*env_args, seed=args.seed + args.num_envs)
         run_name = f"{script}__{args.env_type}__{args.env_name.replace('/', '_')}__{args.seed}__{time.time_ns()}"
         if args.use_wnb:
@@ -273,13 +274,12 @@ if __name__ == "__main__":
     episodes, rollout, train = [defaultdict(list) for _ in range(args.num_envs)], defaultdict(list), {}
     progress = tqdm(total=args.total_timesteps, unit="step")
     try:
-        obs, _ = envs.reset()
+        obs, _ = envs.reset(seed=args.seed)
         while global_step < args.total_timesteps:
             epsilon = np.interp(global_step, (0, exploration_steps), (args.start_e, args.end_e))
             with torch.inference_mode():
-                q_values = q_network(torch.as_tensor(obs["obs"], device=device))
-                avail_actions = torch.as_tensor(obs["avail_actions"], device=device)
-                actions = select_actions(q_values, avail_actions, epsilon).cpu().numpy()
+                q_values = q_network(torch.as_tensor(obs["obs"], device=device)).cpu().numpy()
+            actions = select_actions(q_values, obs["avail_actions"], epsilon)
             next_obs, rewards, terminations, truncations, infos = envs.step(actions)
             global_step += args.num_envs
             progress.update(args.num_envs)
@@ -344,6 +344,6 @@ if __name__ == "__main__":
             weights = {"q_network": q_network.state_dict(), "mixer": mixer.state_dict()}
             torch.save({"script": script, "args": vars(args), **weights}, f"runs/{run_name}/model.pt")
         writer.close()
-        for worker in envs.processes:  # envs.close() would wait for workers that may be gone
+        for worker in getattr(envs, "processes", ()):  # envs.close() would wait for workers that may be gone
             worker.terminate()
         envs.closed = True

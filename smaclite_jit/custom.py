@@ -43,12 +43,13 @@ import os
 from pathlib import Path
 from reprlib import repr as brief
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 
 from smaclite_jit.environment import SMACliteEnv
 from smaclite_jit.layout import place
-from smaclite_jit.scenarios import MELEE, PLANES, TERRAINS, UNITS, Map, UnitType, near
+from smaclite_jit.scenarios import MAPS, MELEE, PLANES, TERRAINS, UNITS, Map, UnitType, near
 
 # What a key must hold: a type, a range of whole numbers, (lowest, highest) number, or one of a list or dict of names.
 MAX_UNITS, SIDE, NUMBER, POSITIVE = 500, range(1, 257), (0, 1e6), (0.01, 1e6)
@@ -244,6 +245,20 @@ def load_map(path):
         episode_limit=data.get("episode_limit", 200),
         units=units,
     )
+
+
+def find(map_name, package="smaclite_jit"):
+    """What `gym.make` and `gym.make_vec` want: id, time limit and file. `map_name` is a map's or ends in `.json`.
+
+    The ids are those of `package`, which may be the original `smaclite`. Raises a MapError.
+    """
+    if map_name.endswith(".json"):
+        limit = load_map(map_name).episode_limit
+        return {"id": f"{package}/custom-v0", "max_episode_steps": limit, "map_file": map_name}
+    ids = {name: f"{package}/{name}-v0" for name in MAPS if f"{package}/{name}-v0" in gym.registry}
+    if map_name not in ids:
+        fail(f"there is no map {map_name!r}; {near(map_name, ids)}")
+    return {"id": ids[map_name], "max_episode_steps": MAPS[map_name].episode_limit}
 
 
 def make_custom(map_file=None, render_mode=None):

@@ -1,5 +1,9 @@
 """The environments look alike and keep the rules of SPEC, section 7."""
 
+import json
+import sys
+from pathlib import Path
+
 import gymnasium as gym
 import lbforaging  # noqa: F401 (registers the environments)
 import numpy as np
@@ -8,10 +12,13 @@ from gymnasium.utils.env_checker import check_env
 from mpe2 import simple_spread_v3
 
 from cleanmarl.env_wrappers import UsageError, make_env
+from tests.helpers import REPO
 
 LBF = ("lbf", "Foraging-5x5-2p-1f-v3")
 SPREAD = ("pz", "simple_spread_v3")
 CLOCK = ("pz", "clock", "tests.envs")
+SMACLITE = ("smaclite", "MMM")
+AMBUSH = str(REPO / "tests" / "maps" / "ambush.json")
 EVERY_KIND = [
     LBF,
     ("lbf", "Foraging-2s-8x8-3p-2f-coop-v3"),
@@ -22,6 +29,8 @@ EVERY_KIND = [
     CLOCK,
     ("pz", "masked", "tests.envs"),
     ("pz", "rps_v2", "classic"),
+    SMACLITE,
+    ("smaclite", AMBUSH),
 ]
 
 
@@ -44,8 +53,8 @@ def play(env, rng, seed=None):
 @pytest.mark.filterwarnings("ignore")
 def test_gymnasium_environment(args):
     env = make_env(*args, seed=3)
-    if args[1] not in ("masked", "clock", "simple_speaker_listener_v4", "pursuit_v5"):
-        # The checker plays unavailable actions, which the first three refuse; pursuit is slow.
+    if args[1] not in ("masked", "clock", "simple_speaker_listener_v4", "pursuit_v5", "MMM", AMBUSH):
+        # The checker plays unavailable actions, which these refuse; pursuit is slow.
         check_env(env, skip_render_check=True)
     n_agents, n_actions = env.observation_space["avail_actions"].shape
     assert env.action_space == gym.spaces.MultiDiscrete([n_actions] * n_agents)
@@ -216,6 +225,10 @@ def test_action_masks_and_actions_that_do_not_start_at_zero():
         (("pzz", "simple_spread_v3"), ["--env-type", "pzz", "try pz"]),
         (("lbf", "Foraging-5x5-2p-1f-v9"), ["--env-name", "Foraging-5x5-2p-1f-v3"]),
         (("lbf", "CartPole-v1"), ["--env-name", "CartPole-v1"]),
+        (("smaclite", "3mm"), ["--env-name", "3mm", "3m"]),
+        (("smaclite", "MMM3"), ["--env-name", "MMM2"]),
+        (("smaclite", "no/such.json"), ["--env-name", "no/such.json"]),
+        (("smaclite", str(REPO / "tests" / "maps" / "units" / "SNIPER.json")), ["--env-name", "SNIPER.json", "name"]),
         (("pz", "simple_spred_v3"), ["--env-name", "simple_spread_v3"]),
         (("pz", "pursuit_v4", "sisl"), ["--env-name", "pursuit_v5"]),
         (("pz", "tictactoe_v3", "classic"), ["--env-name", "tictactoe_v3"]),
@@ -233,6 +246,50 @@ def test_errors_name_the_argument_and_what_to_do(args, words):
         make_env(*args)
     assert "\n" not in str(error.value)
     assert all(word in str(error.value) for word in words), error.value
+
+
+def test_smaclite_against_the_bare_environment():
+    env, bare = make_env("smaclite", "MMM", seed=4), gym.make("smaclite_jit/MMM-v0")
+    obs, (expected, _) = env.reset()[0], bare.reset(seed=4)
+    rng, over = np.random.default_rng(0), False
+    while not over:
+        assert np.array_equal(obs["obs"], np.column_stack((np.stack(expected), np.eye(10))))
+        assert np.array_equal(obs["state"], bare.unwrapped.get_state())
+        assert np.array_equal(obs["avail_actions"], np.stack(bare.unwrapped.get_avail_actions()))
+        actions = random_actions(env, obs, rng)
+        obs, *outcome, info = env.step(actions)
+        expected, *expected_outcome, expected_info = bare.step(actions)
+        assert (outcome, info) == (expected_outcome, expected_info)
+        over = outcome[1] or outcome[2]
+
+
+def test_custom_maps_are_cut_off_at_their_limit():
+    env = make_env("smaclite", AMBUSH, seed=4)
+    obs, steps, over = env.reset()[0], 0, False
+    while not over:
+        obs, _, terminated, over, info = env.step(obs["avail_actions"].argmax(axis=1))
+        steps += 1
+        assert not terminated or not info["battle_won"]
+        over |= terminated
+    assert steps <= json.loads(Path(AMBUSH).read_text())["episode_limit"]
+
+
+def test_the_original_smaclite_is_used_through_the_same_wrapper(tmp_path, monkeypatch):
+    """A stand-in for the package, which is on no index: it registers its ids when it is imported."""
+    (tmp_path / "smaclite.py").write_text(
+        "import gymnasium\n"
+        'entry = {"entry_point": "smaclite_jit.environment:SMACliteEnv", "kwargs": {"map_name": "MMM"}}\n'
+        'gymnasium.register("smaclite/MMM-v0", **entry)\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    env, ours = make_env("smaclite_upstream", "MMM", seed=2), make_env("smaclite", "MMM", seed=2)
+    assert env.env.spec.id == "smaclite/MMM-v0"
+    assert env.env.spec.max_episode_steps == 150
+    assert all(np.array_equal(value, ours.reset(seed=2)[0][key]) for key, value in env.reset(seed=2)[0].items())
+    with pytest.raises(UsageError, match="--env-name: there is no map '3m'; choose from MMM"):
+        make_env("smaclite_upstream", "3m")
+    sys.modules.pop("smaclite")
+    gym.registry.pop("smaclite/MMM-v0")
 
 
 def test_a_module_in_the_current_folder_is_found(tmp_path, monkeypatch):

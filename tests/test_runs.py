@@ -77,14 +77,14 @@ def test_metrics_by_hand(script, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_the_same_command_gives_the_same_run(script, tmp_path):
+@pytest.mark.parametrize(("script", "env"), [*((script, LBF) for script in SCRIPTS), ("qmix_multienvs", SMACLITE)])
+def test_the_same_command_gives_the_same_run(script, env, tmp_path):
     runs = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         cwd = tmp_path / name
         cwd.mkdir()
         args = ("--seed", seed, "--batch-size", 4, "--log-every", 2, "--eval-steps", 10, "--total-timesteps", 1200)
-        run(script, *LBF, *args, cwd=cwd)
+        run(script, *env, *args, cwd=cwd)
         runs.append({tag: events for tag, events in scalars(cwd).items() if not tag.startswith("time/")})
     assert runs[0] == runs[1]
     for tag in ("rollout/ep_length", "train/loss", "train/grads"):
