@@ -96,7 +96,7 @@ def give_orders(f, g, c, actions, ids):
 
 @njit(cache=True)
 def clean_up(f, g, c):
-    """Phase 1 of a tick: drop targets that are dead or, for the enemy, out of range (rules 8.1)."""
+    """Phase 1 of a tick: drop targets that are dead or, for the enemy, out of range."""
     for i in range(f.shape[1]):
         if not g[ALIVE, i]:
             continue
@@ -113,7 +113,7 @@ def clean_up(f, g, c):
 
 @njit(cache=True)
 def nearest_foe(f, g, c, i, rmax, attackers_from_afar):
-    """The agents' unit that enemy i picks: lowest (priority, distance) of those it notices (rules 8.2 and 8.3)."""
+    """The agents' unit that enemy i picks: lowest (priority, distance) of those it notices."""
     best, best_priority, best_distance = NOBODY, math.inf, math.inf
     for j in range(f.shape[1]):
         if c[ENEMY, j] or not g[ALIVE, j] or f[HP, j] <= 0 or not can_hit(c, i, j):
@@ -132,7 +132,7 @@ def nearest_foe(f, g, c, i, rmax, attackers_from_afar):
 
 @njit(cache=True)
 def patient(f, g, c, i, rmax):
-    """The comrade that enemy healer i picks, and the speed of the slowest one around (rules 8.2, 8.3 and 9)."""
+    """The comrade that enemy healer i picks, and the speed of the slowest one around."""
     best, slowest = NOBODY, math.inf
     for j in range(f.shape[1]):
         if j == i or not c[ENEMY, j] or not g[ALIVE, j] or not can_hit(c, i, j):
@@ -158,7 +158,7 @@ def seek(f, i, x, y, speed):
 
 @njit(cache=True)
 def prepare(f, g, c, attack_x, attack_y, rmax):
-    """Phase 2 and 3 of a tick: the enemy picks targets, everybody a preferred velocity (rules 8.2, 8.3 and 9)."""
+    """Phase 2 and 3 of a tick: the enemy picks targets, everybody a preferred velocity."""
     n_units = f.shape[1]
     ally_healer = False
     for i in range(n_units):
@@ -217,10 +217,10 @@ def half_planes(f, g, c, rectangles, rmax, i, lines):
             n = add_edge(lines, n, x0, y1, x0, y0, 0.0, -1.0, 1.0, 0.0, -1.0, 0.0, r, vx, vy)
     n_obstacle = n
     for j in range(f.shape[1]):
-        if j == i or not g[ALIVE, j] or c[PLANE, j] != c[PLANE, i]:
-            continue
         px, py = f[X, j] - x, f[Y, j] - y
         if abs(px) > rmax + r or abs(py) > rmax + r or math.sqrt(px * px + py * py) > rmax + r:
+            continue
+        if j == i or not g[ALIVE, j] or c[PLANE, j] != c[PLANE, i]:
             continue
         share = 1.0 if f[PREF_X, j] == 0.0 and f[PREF_Y, j] == 0.0 else 0.5
         n = add_neighbour(lines, n, px, py, vx - f[VX, j], vy - f[VY, j], vx, vy, r + c[RADIUS, j], share)
@@ -229,7 +229,7 @@ def half_planes(f, g, c, rectangles, rmax, i, lines):
 
 @njit(cache=True)
 def avoid_collisions(f, g, c, rectangles, rmax, lines, work):
-    """Phase 4 of a tick: new velocities, all from the same snapshot (rules 10)."""
+    """Phase 4 of a tick: new velocities, all from the same snapshot."""
     for i in range(f.shape[1]):
         if not g[ALIVE, i]:
             continue
@@ -241,7 +241,7 @@ def avoid_collisions(f, g, c, rectangles, rmax, lines, work):
 
 @njit(cache=True)
 def hit(f, c, damage, i, j):
-    """All hits of one attack of i on j. Returns the reward (rules 12.1)."""
+    """All hits of one attack of i on j. Returns the reward."""
     reward = 0.0
     for _ in range(int(c[HITS, i])):
         if f[HP, j] <= 0:
@@ -260,7 +260,7 @@ def hit(f, c, damage, i, j):
 
 @njit(cache=True)
 def explode(f, g, c, damage, i, rmax):
-    """A baneling's end (rules 12.2)."""
+    """A baneling's end."""
     reward = f[HP, i] if c[ENEMY, i] else 0.0
     f[HP, i] = 0.0
     for j in range(f.shape[1]):
@@ -274,7 +274,7 @@ def explode(f, g, c, damage, i, rmax):
 
 @njit(cache=True)
 def fire_beam(f, g, c, damage, i, target):
-    """A colossus's beam across the line of fire (rules 12.3)."""
+    """A colossus's beam across the line of fire."""
     fx, fy = f[X, target] - f[X, i], f[Y, target] - f[Y, i]
     if fx == 0 and fy == 0:
         return 0.0
@@ -297,7 +297,7 @@ def fire_beam(f, g, c, damage, i, target):
 
 @njit(cache=True)
 def heal(f, g, c, i, target):
-    """A tick of healing (rules 12.4)."""
+    """A tick of healing."""
     starting = g[PREVIOUS, i] != g[TARGET, i]
     if (starting and f[ENERGY, i] < ENERGY_TO_START) or f[HP, target] == c[MAX_HP, target]:
         g[TARGET, i] = NOBODY
@@ -314,7 +314,7 @@ def heal(f, g, c, i, target):
 
 @njit(cache=True)
 def process(f, g, c, damage, i, rmax):
-    """Phase 5 of a tick for one unit: move, timers, regeneration, attack. Returns the reward (rules 11)."""
+    """Phase 5 of a tick for one unit: move, timers, regeneration, attack. Returns the reward."""
     f[VX, i], f[VY, i] = f[NEW_X, i], f[NEW_Y, i]
     f[X, i], f[Y, i] = np.float32(f[X, i] + f[VX, i] * DT), np.float32(f[Y, i] + f[VY, i] * DT)
     f[COOLDOWN, i] = max(0.0, f[COOLDOWN, i] - DT)
@@ -370,7 +370,7 @@ def tick(f, g, c, damage, rectangles, attack_x, attack_y, rmax, order, lines, wo
 
 @njit(cache=True)
 def outcome(g, c, raw, max_reward):
-    """What a step of `raw` reward comes to: (reward, done, won) (rules 13)."""
+    """What a step of `raw` reward comes to: (reward, done, won)."""
     left = np.zeros(2)
     for i in range(g.shape[1]):
         left[int(c[ENEMY, i])] += g[ALIVE, i]

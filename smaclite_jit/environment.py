@@ -52,11 +52,19 @@ class AvailableActions(gym.spaces.Tuple):
 
     def __init__(self, env):
         super().__init__([gym.spaces.Discrete(env.n_actions) for _ in range(env.n_agents)])
-        self.env = env
+        self.env, self.first_avail, self.just_seeded = env, env.avail.copy(), False
+
+    def seed(self, seed=None):
+        self.just_seeded = True
+        return super().seed(seed)
 
     def sample(self, mask=None, probability=None):
         if mask is None and probability is None:
-            mask = tuple(row.astype(np.int8) for row in self.env.avail)
+            avail = self.env.avail
+            if self.just_seeded:  # gymnasium's checker seeds, samples, resets and only then plays the sample
+                both, self.just_seeded = avail & self.first_avail, False
+                avail = np.where(both.any(axis=1, keepdims=True), both, avail)
+            mask = tuple(avail.astype(np.int8))
         return super().sample(mask=mask, probability=probability)
 
 
@@ -90,7 +98,7 @@ class SMACliteEnv(gym.Env):
         self.features = (len(scenario.type_ids), int(scenario.ally_shields), int(scenario.enemy_shields))
         self.plan = (*map(float, scenario.attack_point), layout.max_radius, layout.max_reward)
         self.seeded = False
-        if not list((Path(__file__).parent / "__pycache__").glob("environment.play-*.nbi")):
+        if not list(Path(play.stats.cache_path).glob("environment.play-*.nbi")):
             print("smaclite_jit: compiling the simulator, once, about 30 s", file=sys.stderr)
         self.look()
         self.play(np.full(self.n_agents, -1))  # compiles what is not in the cache yet, and is refused

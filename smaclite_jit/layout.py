@@ -35,7 +35,7 @@ def place(groups, units):
 
 
 def obstacles(terrain):
-    """The blocked cells as rectangles (n, 4) of x, y, width, height, by the reference's greedy sweep (rules 3.2)."""
+    """The blocked cells as rectangles (n, 4) of x, y, width, height, by the reference's greedy sweep."""
     height, width, seen, found = len(terrain), len(terrain[0]), set(), []
     blocked = [[cell != "_" for cell in row] for row in terrain]
     for y in range(height):

@@ -55,7 +55,7 @@ def add_edge(lines, n, ax, ay, bx, by, dax, day, dbx, dby, dpx, dpy, r, vx, vy):
     """Append the half-plane of the obstacle edge from a to b (relative to the unit), if it gives one.
 
     `da` is the direction of the edge, `db` of the next one, `dp` of the one before; `r` the unit's radius, `v` its
-    velocity. Rules of the reference, section 10.5 of the specification.
+    velocity. The reference departs from the paper here.
     """
     ex, ey = bx - ax, by - ay
     if not cross(ax, ay, ex, ey) < 0:  # the unit is not on the outer side

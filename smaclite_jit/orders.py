@@ -1,7 +1,7 @@
 """The random processing order of a tick, drawn inside the compiled code from the stream of numpy's PCG64.
 
 `r` (6,) uint64 is a generator: state high and low, increment high and low, whether half a draw is left over, and that
-half. It yields what `numpy.random.Generator.shuffle` would do to the list of live units (RULES of the reference, 17).
+half. It yields what `numpy.random.Generator.shuffle` would do to the list of live units.
 """
 
 import numpy as np

@@ -107,7 +107,10 @@ class SMACliteVectorEnv(VectorEnv):
         """The observation of all battles, or of one: the arrays have a battle axis in front, or not."""
         if not self.arrays:
             return tuple(np.moveaxis(obs, -2, 0).copy())
-        obs = np.concatenate((obs, np.broadcast_to(self.ids, (*obs.shape[:-1], self.ids.shape[1]))), axis=-1)
+        if self.ids.size:
+            obs = np.concatenate((obs, np.broadcast_to(self.ids, (*obs.shape[:-1], len(self.ids)))), axis=-1)
+        else:
+            obs = obs.copy()
         return {"obs": obs, "state": state.copy(), "avail_actions": avail.astype(np.bool_)}
 
     def reset(self, *, seed=None, options=None):

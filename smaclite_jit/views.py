@@ -1,4 +1,6 @@
-"""What the agents see of a battle: available actions, observations and the state (rules 6, 14 and 15)."""
+"""What the agents see of a battle: available actions, observations and the state."""
+
+import math
 
 from numba import njit
 
@@ -41,51 +43,62 @@ def available_actions(f, g, c, walkable, ids, avail):
 
 
 @njit(cache=True)
-def write_unit(f, c, j, shields, n_types, row, at):
-    """Health, shield and one-hot type of unit j from position `at` of `row` on. Returns the position behind."""
-    row[at] = f[b.HP, j] / c[b.MAX_HP, j]
-    at += 1
-    if shields:
-        row[at] = f[b.SHIELD, j] / c[b.MAX_SHIELD, j] if c[b.MAX_SHIELD, j] > 0 else 0.0
-        at += 1
-    if n_types:
-        row[at + int(c[b.TYPE, j])] = 1
-    return at + n_types
+def share(value, most):
+    return value / most if most > 0 else 0.0
 
 
 @njit(cache=True)
 def observations(f, g, c, ids, avail, n_types, ally_shields, enemy_shields, obs):
-    """Fill `obs` (n_agents, obs_size)."""
+    """Fill `obs` (n_agents, obs_size).
+
+    Units are written out in place: a function for it would count references to the arrays, at three times the cost.
+    """
     obs[:] = 0
     n_agents, n_enemies = len(obs), f.shape[1] - len(obs)
     for agent in range(n_agents):
-        i, row = ids[0, agent], obs[agent]
+        i = ids[0, agent]
         if not g[b.ALIVE, i]:
             continue
-        row[:4] = avail[agent, 2:6]
-        at = 4
+        x, y, at = f[b.X, i], f[b.Y, i], 4
+        for move in range(4):
+            obs[agent, move] = avail[agent, 2 + move]
         for k in range(n_enemies):
-            j, d = ids[1, k], distance(f, i, ids[1, k])
-            if g[b.ALIVE, j] and d < b.SIGHT:
+            j = ids[1, k]
+            dx, dy = f[b.X, j] - x, f[b.Y, j] - y
+            if g[b.ALIVE, j] and dx * dx + dy * dy < b.SIGHT**2:
+                d = math.sqrt(dx * dx + dy * dy)
                 if not c[b.HEALER, i]:
-                    row[at] = d <= b.ATTACK_OFFERED
+                    obs[agent, at] = d <= b.ATTACK_OFFERED
                 elif k < n_agents:  # quirk: here a healer sees whether ally k can be healed
                     ally = ids[0, k]
-                    row[at] = ally != i and g[b.ALIVE, ally] and distance(f, i, ally) <= b.ATTACK_OFFERED
-                row[at + 1] = d / b.SIGHT
-                row[at + 2], row[at + 3] = (f[b.X, j] - f[b.X, i]) / b.SIGHT, (f[b.Y, j] - f[b.Y, i]) / b.SIGHT
-                write_unit(f, c, j, enemy_shields, n_types, row, at + 4)
+                    obs[agent, at] = ally != i and g[b.ALIVE, ally] and distance(f, i, ally) <= b.ATTACK_OFFERED
+                obs[agent, at + 1], obs[agent, at + 2], obs[agent, at + 3] = d / b.SIGHT, dx / b.SIGHT, dy / b.SIGHT
+                obs[agent, at + 4] = f[b.HP, j] / c[b.MAX_HP, j]
+                if enemy_shields:
+                    obs[agent, at + 5] = share(f[b.SHIELD, j], c[b.MAX_SHIELD, j])
+                if n_types:
+                    obs[agent, at + 5 + enemy_shields + int(c[b.TYPE, j])] = 1
             at += 5 + enemy_shields + n_types
         for k in range(n_agents):
             if k == agent:
                 continue
-            j, d = ids[0, k], distance(f, i, ids[0, k])
-            if g[b.ALIVE, j] and d < b.SIGHT:
-                row[at], row[at + 1] = 1, d / b.SIGHT
-                row[at + 2], row[at + 3] = (f[b.X, j] - f[b.X, i]) / b.SIGHT, (f[b.Y, j] - f[b.Y, i]) / b.SIGHT
-                write_unit(f, c, j, ally_shields, n_types, row, at + 4)
+            j = ids[0, k]
+            dx, dy = f[b.X, j] - x, f[b.Y, j] - y
+            if g[b.ALIVE, j] and dx * dx + dy * dy < b.SIGHT**2:
+                d = math.sqrt(dx * dx + dy * dy)
+                obs[agent, at], obs[agent, at + 1] = 1, d / b.SIGHT
+                obs[agent, at + 2], obs[agent, at + 3] = dx / b.SIGHT, dy / b.SIGHT
+                obs[agent, at + 4] = f[b.HP, j] / c[b.MAX_HP, j]
+                if ally_shields:
+                    obs[agent, at + 5] = share(f[b.SHIELD, j], c[b.MAX_SHIELD, j])
+                if n_types:
+                    obs[agent, at + 5 + ally_shields + int(c[b.TYPE, j])] = 1
             at += 5 + ally_shields + n_types
-        write_unit(f, c, i, ally_shields, n_types, row, at)
+        obs[agent, at] = f[b.HP, i] / c[b.MAX_HP, i]
+        if ally_shields:
+            obs[agent, at + 1] = share(f[b.SHIELD, i], c[b.MAX_SHIELD, i])
+        if n_types:
+            obs[agent, at + 1 + ally_shields + int(c[b.TYPE, i])] = 1
 
 
 @njit(cache=True)
@@ -105,13 +118,13 @@ def global_state(f, g, c, ids, walkable, last_actions, n_actions, n_types, ally_
                 xy = at + 1
                 if side == 0:
                     if c[b.HEALER, j]:
-                        state[xy] = f[b.ENERGY, j] / c[b.MAX_ENERGY, j] if c[b.MAX_ENERGY, j] > 0 else 0.0
+                        state[xy] = share(f[b.ENERGY, j], c[b.MAX_ENERGY, j])
                     elif c[b.WEAPON_COOLDOWN, j] > 0:
                         state[xy] = f[b.COOLDOWN, j] / c[b.WEAPON_COOLDOWN, j]
                     xy += 1
                 state[xy], state[xy + 1] = (f[b.X, j] - width / 2) / width, (f[b.Y, j] - height / 2) / height
                 if shields:
-                    state[xy + 2] = f[b.SHIELD, j] / c[b.MAX_SHIELD, j] if c[b.MAX_SHIELD, j] > 0 else 0.0
+                    state[xy + 2] = share(f[b.SHIELD, j], c[b.MAX_SHIELD, j])
                 if n_types:
                     state[xy + 2 + shields + int(c[b.TYPE, j])] = 1
             at += size

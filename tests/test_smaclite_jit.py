@@ -449,7 +449,7 @@ def test_an_unavailable_action_is_refused_and_nothing_happens():
     assert np.array_equal(env.f, before)
 
 
-@pytest.mark.parametrize("name", ["3m", "MMM", "2s_vs_1sc", "corridor"])
+@pytest.mark.parametrize("name", MAPS)
 @pytest.mark.filterwarnings("ignore")
 def test_gymnasium_environment(name):
     check_env(SMACliteEnv(name), skip_render_check=True)
