@@ -87,7 +87,7 @@ class Args:
     timeout_is_terminal: bool = False
     """the time limit ends the task: do not bootstrap from a truncated episode"""
     save_model: bool = True
-    """save weights and arguments in the run's folder at the end, also when interrupted"""
+    """keep weights and arguments in the run's folder: the best evaluation's, and the last, also when interrupted"""
 
 
 class QNetwork(nn.Module):
@@ -111,7 +111,6 @@ class Mixer(nn.Module):
 
     def __init__(self, n_agents, state_dim, hyper_dim):
         super().__init__()
-        # Without scale and shift of its own: linear layers follow. Of one or two numbers it would leave an order only.
         self.norm = nn.LayerNorm(state_dim, elementwise_affine=False) if state_dim > 2 else nn.Identity()
         self.w1, self.b1 = nn.Linear(state_dim, n_agents * hyper_dim), nn.Linear(state_dim, hyper_dim)
         self.w2, self.w1_shape = nn.Linear(state_dim, hyper_dim), (n_agents, hyper_dim)
@@ -144,8 +143,7 @@ class ReplayBuffer:
         """Sample different episodes: tensors (batch, time, ...), padded with zeros, and their `mask` (batch, time)."""
         episodes = random.sample(self.episodes, batch_size)
         batch = {key: pad_sequence([episode[key] for episode in episodes], batch_first=True) for key in episodes[0]}
-        lengths = torch.tensor([len(episode["reward"]) for episode in episodes])
-        batch["mask"] = torch.arange(lengths.max()) < lengths.unsqueeze(-1)
+        batch["mask"] = pad_sequence([torch.ones_like(e["reward"]).bool() for e in episodes], batch_first=True)
         if self.normalize_reward:
             batch["reward"] = (batch["reward"] - self.reward_stats.mean) / (self.reward_stats.var**0.5 + 1e-6)
         return {key: value.to(self.device) for key, value in batch.items()}
@@ -198,8 +196,7 @@ def evaluate(env, q_network, num_episodes, device):
 
 def check_args(args):
     """Raise a UsageError for an argument that cannot work. Returns the torch device."""
-    defaults = {int: (1, torch.inf), float: (0, 1)}
-    bounds = {field.name: defaults[field.type] for field in fields(args) if field.type in defaults}
+    bounds = {f.name: (1, torch.inf) if f.type is int else (0, 1) for f in fields(args) if f.type in (int, float)}
     bounds |= {"batch_size": (1, args.buffer_size), "clip_gradients": (-torch.inf, torch.inf)}
     bounds |= {"learning_rate": (1e-12, 1e3), "seed": (0, 2**31 - 1)}
     for name, (low, high) in bounds.items():
@@ -249,11 +246,12 @@ if __name__ == "__main__":
     optimizer = getattr(torch.optim, args.optimizer)(parameters, lr=args.learning_rate, **fused)
     soft_update = get_ema_multi_avg_fn(1 - args.polyak)  # target <- polyak * online + (1 - polyak) * target
     buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
+    saved = {"script": script, "args": vars(args), "q_network": q_network.state_dict(), "mixer": mixer.state_dict()}
 
-    writer = SummaryWriter(f"runs/{run_name}")
+    writer = SummaryWriter(f"runs/{run_name}", flush_secs=10)
     writer.add_text("arguments", "|argument|value|\n|-|-|\n" + "\n".join(f"|{k}|{v}|" for k, v in vars(args).items()))
 
-    start_time, exploration_steps = time.time(), args.exploration_fraction * args.total_timesteps
+    start_time, exploration_steps, best_reward = time.time(), args.exploration_fraction * args.total_timesteps, -np.inf
     global_step = num_episodes = num_updates = last_eval = 0
     episode, rollout, train = defaultdict(list), defaultdict(list), {}
     progress = tqdm(total=args.total_timesteps, unit="step")
@@ -311,6 +309,10 @@ if __name__ == "__main__":
                 last_eval, eval_metrics = num_episodes, evaluate(eval_env, q_network, args.num_eval_ep, device)
                 progress.write(f"step {global_step:9,d}  {'  '.join(f'{k} {v:.2f}' for k, v in eval_metrics.items())}")
                 metrics |= eval_metrics
+                if args.save_model and eval_metrics["eval/ep_reward"] >= best_reward:
+                    best_reward = eval_metrics["eval/ep_reward"]
+                    torch.save(saved, f"runs/{run_name}/best_model.tmp")  # renamed when it is whole
+                    Path(f"runs/{run_name}/best_model.tmp").replace(f"runs/{run_name}/best_model.pt")
             for tag, value in metrics.items():
                 writer.add_scalar(tag, value, global_step)
     except KeyboardInterrupt:
@@ -318,7 +320,6 @@ if __name__ == "__main__":
     finally:
         progress.close()
         if args.save_model:
-            weights = {"q_network": q_network.state_dict(), "mixer": mixer.state_dict()}
-            torch.save({"script": script, "args": vars(args), **weights}, f"runs/{run_name}/model.pt")
+            torch.save(saved, f"runs/{run_name}/model.pt")
         writer.close()
         env.close()
