@@ -131,6 +131,10 @@ def update_time(script, batch_size=10, length=60, n_agents=3, obs_dim=30, state_
         "next_avail_actions": torch.rand(batch_size, length, n_agents, n_actions) < 0.7,
         "mask": torch.ones(batch_size, length, dtype=torch.bool),
     }
+    if script == "qmix_memefficient":
+        batch |= {key: value[:, :-1] for key, value in batch.items() if value.shape[1] == rows}
+    if script != "qmix_lstm":
+        batch = {key: value.flatten(0, 1) for key, value in batch.items()}
     seconds = []
     for _ in range(300):
         start = time.perf_counter()

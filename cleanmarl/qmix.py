@@ -159,21 +159,21 @@ def select_actions(q_values, avail_actions, epsilon=0.0):
 
 @torch.no_grad()
 def compute_td_target(q_network, target_q_network, target_mixer, batch, args):
-    """The paper's equation 6, (batch, time). Truncation is not `done`: it bootstraps from the last observation."""
-    next_q_values = target_q_network(batch["next_obs"])  # (batch, time, n_agents, n_actions)
+    """The paper's equation 6, (...). Truncation is not `done`: it bootstraps from the last observation."""
+    next_q_values = target_q_network(batch["next_obs"])  # (..., n_agents, n_actions)
     choosing_q_values = q_network(batch["next_obs"]) if args.double_q else next_q_values
     next_actions = choosing_q_values.where(batch["next_avail_actions"], -torch.inf).argmax(dim=-1, keepdim=True)
-    next_q_values = next_q_values.gather(-1, next_actions).squeeze(-1)  # (batch, time, n_agents)
-    next_q_total = target_mixer(next_q_values, batch["next_states"])  # (batch, time)
+    next_q_values = next_q_values.gather(-1, next_actions).squeeze(-1)  # (..., n_agents)
+    next_q_total = target_mixer(next_q_values, batch["next_states"])  # (...)
     return batch["reward"] + args.gamma * next_q_total.masked_fill(batch["done"], 0)
 
 
 def td_loss(q_network, mixer, batch, td_target):
-    """Mean squared TD error over the real steps of the batch; the padding is taken out before the mean."""
-    q_values = q_network(batch["obs"])  # (batch, time, n_agents, n_actions)
-    q_values = q_values.gather(-1, batch["actions"].unsqueeze(-1)).squeeze(-1)  # (batch, time, n_agents)
-    q_total = mixer(q_values, batch["states"])  # (batch, time)
-    return (td_target - q_total)[batch["mask"]].square().mean()
+    """Mean squared TD error over the steps of the batch."""
+    q_values = q_network(batch["obs"])  # (..., n_agents, n_actions)
+    q_values = q_values.gather(-1, batch["actions"].unsqueeze(-1)).squeeze(-1)  # (..., n_agents)
+    q_total = mixer(q_values, batch["states"])  # (...)
+    return (td_target - q_total).square().mean()
 
 
 @torch.inference_mode()
@@ -247,7 +247,6 @@ if __name__ == "__main__":
     soft_update = get_ema_multi_avg_fn(1 - args.polyak)  # target <- polyak * online + (1 - polyak) * target
     buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
     saved = {"script": script, "args": vars(args), "q_network": q_network.state_dict(), "mixer": mixer.state_dict()}
-
     writer = SummaryWriter(f"runs/{run_name}", flush_secs=10)
     writer.add_text("arguments", "|argument|value|\n|-|-|\n" + "\n".join(f"|{k}|{v}|" for k, v in vars(args).items()))
 
@@ -285,6 +284,7 @@ if __name__ == "__main__":
                 obs, _ = env.reset()
                 if num_episodes >= args.batch_size and (num_episodes - args.batch_size) % args.train_freq == 0:
                     batch = buffer.sample(args.batch_size)
+                    batch = {key: value[batch["mask"]] for key, value in batch.items()}  # (steps, ...): no padding
                     td_target = compute_td_target(q_network, target_q_network, target_mixer, batch, args)
                     loss = td_loss(q_network, mixer, batch, td_target)
                     optimizer.zero_grad()

@@ -162,21 +162,21 @@ def select_actions(q_values, avail_actions, epsilon=0.0):
 
 @torch.no_grad()
 def compute_td_target(q_network, target_q_network, target_mixer, batch, args):
-    """The paper's equation 6, (batch, time). Truncation is not `done`: it bootstraps from the last observation."""
+    """The paper's equation 6, (...). Truncation is not `done`: it bootstraps from the last observation."""
     obs = torch.cat([batch["obs"][:, :1], batch["next_obs"]], dim=1)  # the whole history, from the first observation on
-    next_q_values = target_q_network(obs)[0][:, 1:]  # (batch, time, n_agents, n_actions)
+    next_q_values = target_q_network(obs)[0][:, 1:]  # (..., n_agents, n_actions)
     choosing_q_values = q_network(obs)[0][:, 1:] if args.double_q else next_q_values
     next_actions = choosing_q_values.where(batch["next_avail_actions"], -torch.inf).argmax(dim=-1, keepdim=True)
-    next_q_values = next_q_values.gather(-1, next_actions).squeeze(-1)  # (batch, time, n_agents)
-    next_q_total = target_mixer(next_q_values, batch["next_states"])  # (batch, time)
+    next_q_values = next_q_values.gather(-1, next_actions).squeeze(-1)  # (..., n_agents)
+    next_q_total = target_mixer(next_q_values, batch["next_states"])  # (...)
     return batch["reward"] + args.gamma * next_q_total.masked_fill(batch["done"], 0)
 
 
 def td_loss(q_network, mixer, batch, td_target, hidden):
     """Mean squared TD error over the real steps of the batch; the padding is taken out before the mean."""
-    q_values, hidden = q_network(batch["obs"], hidden)  # (batch, time, n_agents, n_actions)
-    q_values = q_values.gather(-1, batch["actions"].unsqueeze(-1)).squeeze(-1)  # (batch, time, n_agents)
-    q_total = mixer(q_values, batch["states"])  # (batch, time)
+    q_values, hidden = q_network(batch["obs"], hidden)  # (..., n_agents, n_actions)
+    q_values = q_values.gather(-1, batch["actions"].unsqueeze(-1)).squeeze(-1)  # (..., n_agents)
+    q_total = mixer(q_values, batch["states"])  # (...)
     return (td_target - q_total)[batch["mask"]].square().mean(), hidden
 
 
@@ -252,7 +252,6 @@ if __name__ == "__main__":
     soft_update = get_ema_multi_avg_fn(1 - args.polyak)  # target <- polyak * online + (1 - polyak) * target
     buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
     saved = {"script": script, "args": vars(args), "q_network": q_network.state_dict(), "mixer": mixer.state_dict()}
-
     writer = SummaryWriter(f"runs/{run_name}", flush_secs=10)
     writer.add_text("arguments", "|argument|value|\n|-|-|\n" + "\n".join(f"|{k}|{v}|" for k, v in vars(args).items()))
 

@@ -94,9 +94,20 @@ def batch_of(script, trajectories):
     return {key: value[order] for key, value in batch.items()}
 
 
+def learner_batch(script, batch):
+    """What the loop of a script makes of a batch before the learner sees it: agents without memory need no padding."""
+    if script == "qmix_lstm":
+        return batch
+    if script == "qmix_memefficient":
+        shifted = {f"next_{key}": batch[key][:, 1:] for key in ("obs", "states")}
+        batch = batch | shifted | {key: batch[key][:, :-1] for key in ("obs", "states")}
+        batch["actions"] = batch["actions"].long()
+    return {key: value[batch["mask"]] for key, value in batch.items()}
+
+
 def loss_of(script, networks, batch, args):
     """The loss of a whole batch; `networks` are online and target Q-network, online and target mixer."""
-    q_network, target_q_network, mixer, target_mixer = networks
+    (q_network, target_q_network, mixer, target_mixer), batch = networks, learner_batch(script, batch)
     td_target = module(script).compute_td_target(q_network, target_q_network, target_mixer, batch, args)
     if script == "qmix_lstm":
         return module(script).td_loss(q_network, mixer, batch, td_target, None)[0]

@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleanmarl.qmix import Mixer
-from tests.helpers import SCRIPTS, batch_of, gradients, loss_of, module, networks_of, random_trajectory, run_here
+from tests.helpers import (
+    SCRIPTS,
+    batch_of,
+    gradients,
+    learner_batch,
+    loss_of,
+    module,
+    networks_of,
+    random_trajectory,
+    run_here,
+)
 
 GAMMA = 0.9
 ARGS = SimpleNamespace(gamma=GAMMA, double_q=False)
@@ -113,11 +123,11 @@ def by_hand(done, avail_actions):
     ],
 )
 def test_td_target_by_hand(script, done, avail_actions, args, last):
-    batch = batch_of(script, [by_hand(done, avail_actions)])
+    batch = learner_batch(script, batch_of(script, [by_hand(done, avail_actions)]))
     online, target = Table(script, -1), Table(script, 2)
     td_target = module(script).compute_td_target(online, target, total, batch, args)
     first_best = 1 if args.double_q else 5
-    assert torch.allclose(td_target, torch.tensor([[0.5 + GAMMA * (2 * first_best + 10), last]]))
+    assert torch.allclose(td_target.ravel(), torch.tensor([0.5 + GAMMA * (2 * first_best + 10), last]))
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -125,14 +135,15 @@ def test_td_target_of_the_last_step_of_a_padded_row(script):
     longer = random_trajectory(np.random.default_rng(0), 5, n_agents=1, obs_dim=3, state_dim=1)
     batch = batch_of(script, [by_hand(False, (1, 1, 1)), longer])
     assert batch["mask"].tolist() == [[True] * 2 + [False] * 3, [True] * 5]
+    batch = learner_batch(script, batch)
     td_target = module(script).compute_td_target(Table(script, -1), Table(script, 2), total, batch, ARGS)
-    assert torch.allclose(td_target[0, :2], torch.tensor([0.5 + GAMMA * 20, 0.25 + GAMMA * 28]))
+    assert torch.allclose(td_target.ravel()[:2], torch.tensor([0.5 + GAMMA * 20, 0.25 + GAMMA * 28]))
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_loss_by_hand(script):
-    batch, args = batch_of(script, [by_hand(True, (1, 1, 1))]), (Table(script, 1), total)
-    td_target = torch.tensor([[20.0, 10.0]])
+    batch, args = learner_batch(script, batch_of(script, [by_hand(True, (1, 1, 1))])), (Table(script, 1), total)
+    td_target = torch.tensor([20.0, 10.0]).view_as(batch["reward"])
     loss = module(script).td_loss(*args, batch, td_target, *([None] if script == "qmix_lstm" else []))
     loss = loss[0] if script == "qmix_lstm" else loss
     # Q_tot of the actions taken: 9 + state 9, and 3 + state 10.

@@ -9,7 +9,7 @@ from tests.helpers import REPO, SCRIPTS, module
 
 # What a variant changes beside its Args and its main loop: its idea.
 VARIANT = {
-    "qmix_memefficient": {"ReplayBuffer", "compute_td_target", "td_loss"},
+    "qmix_memefficient": {"ReplayBuffer"},
     "qmix_multienvs": {"make_worker_env"},
     "qmix_lstm": {"QNetwork", "compute_td_target", "td_loss", "evaluate"},
 }
