@@ -8,6 +8,7 @@ numpy, is part of the time. Rates are medians over rounds in which single and ve
 
 import os
 import statistics
+import sys
 import time
 from dataclasses import dataclass
 
@@ -63,6 +64,10 @@ def vector_rate(envs, rng, seconds):
 
 if __name__ == "__main__":
     args = tyro.cli(Args)
+    if unknown := set(args.maps) - {"all", *smaclite_jit.MAPS}:
+        sys.exit(
+            f"simulator.py: --maps: there is no {' or '.join(unknown)}; choose from {', '.join(smaclite_jit.MAPS)}"
+        )
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {args.core})
     print(f"| map | original | smaclite_jit | {args.num_envs} battles in one call | to a single one |\n|-|-|-|-|-|")

@@ -227,7 +227,7 @@ if __name__ == "__main__":
         env_args = (args.env_type, args.env_name, args.env_family, args.agent_ids)
         env = make_env(*env_args, seed=args.seed)
         eval_env = make_env(*env_args, seed=args.seed + 1)
-        run_name = f"{script}__{args.env_type}__{args.env_name.replace('/', '_')}__{args.seed}__{time.time_ns()}"
+        run_name = f"{script}__{args.env_type}__{Path(args.env_name).name}__{args.seed}__{time.time_ns()}"
         if args.use_wnb:
             wnb = {"project": args.wnb_project or None, "entity": args.wnb_entity or None, "name": run_name}
             try:

@@ -231,13 +231,13 @@ if __name__ == "__main__":
         device = check_args(args)
         random.seed(args.seed), np.random.seed(args.seed), torch.manual_seed(args.seed)
         env_args = (args.env_type, args.env_name, args.env_family, args.agent_ids)
+        eval_env = make_env(*env_args, seed=args.seed + args.num_envs)
         if args.env_type == "smaclite":  # all battles in one compiled call
             envs = gym.make_vec(**get_map(args.env_name), num_envs=args.num_envs, arrays=True, agent_ids=args.agent_ids)
         else:
             env_fns = [lambda i=i: make_worker_env(env_args, args.seed + i) for i in range(args.num_envs)]
             envs = gym.vector.AsyncVectorEnv(env_fns, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
-        eval_env = make_env(*env_args, seed=args.seed + args.num_envs)
-        run_name = f"{script}__{args.env_type}__{args.env_name.replace('/', '_')}__{args.seed}__{time.time_ns()}"
+        run_name = f"{script}__{args.env_type}__{Path(args.env_name).name}__{args.seed}__{time.time_ns()}"
         if args.use_wnb:
             wnb = {"project": args.wnb_project or None, "entity": args.wnb_entity or None, "name": run_name}
             try:

@@ -21,7 +21,7 @@ for _name, _map in MAPS.items():
 gym.register(
     "smaclite_jit/custom-v0",
     entry_point="smaclite_jit.custom:make_custom",  # which truncates at the file's episode limit
-    vector_entry_point="smaclite_jit.vector:SMACliteVectorEnv",
+    vector_entry_point="smaclite_jit.custom:make_custom_vector",
     order_enforce=False,
     disable_env_checker=True,
 )

@@ -14,14 +14,14 @@
       "num_unit_types": 4,                                   size of the one-hot unit type that agents see
       "unit_type_ids": {"SNIPER": 0, "ZEALOT": 1, "ZERGLING": 2, "STALKER": 3},     and its order
       "ally_has_shields": true, "enemy_has_shields": true,   whether agents see the shields of each side
-      "custom_unit_path": "units",                           where SNIPER.json is; optional
+      "custom_unit_path": "units",                           where SNIPER.json is, from here; optional
       "episode_limit": 120                                   steps, then gym.make's environment truncates; optional, 200
     }
 
 `terrain` has `height` rows of `width` cells, strings or lists: `_` is walkable, `X` and `C` are not. In its place,
 `"terrain_preset"` names one of `scenarios.TERRAINS`, 32 x 32. A group stands around (x, y) in a square grid, as
 `layout.place` puts it. Where agents need not see types, `num_unit_types` is 0 (1 means the same) and `unit_type_ids`
-{}. Units are those of `scenarios.UNITS` and, in the folder `custom_unit_path`, relative to the map's, of files like
+may be {}. Units are those of `scenarios.UNITS` and, in the folder `custom_unit_path` or else the map's, of files like
 
     {
       "hp": 60, "armor": 0, "damage": 20, "cooldown": 1.5, "speed": 2.8, "attack_range": 8, "size": 0.75,
@@ -94,8 +94,12 @@ def check(value, at, rule):
 
 
 def fields(value, at, rules, options=()):
-    """Return `value`, which must be an object with the keys of `rules`, perhaps those of `options`, and no others."""
-    for key in check(value, at, dict):
+    """Return `value`, which must be an object with the keys of `rules`, perhaps those of `options`, and no others.
+
+    An option that is null is left out.
+    """
+    value = {key: v for key, v in check(value, at, dict).items() if v is not None or key not in options}
+    for key in value:
         if key not in rules and key not in options:
             fail(f"{at} {key} is not a key here; {near(key, (*rules, *options)) if rules else 'leave it out'}")
         check(value[key], f"{at} {key}", rules[key] if key in rules else options[key])
@@ -156,9 +160,9 @@ def find_unit(name, at, units, folder):
     """Make sure that `units` has the unit `name`, from the folder of custom units if need be."""
     if name in units:
         return
-    file = folder and folder / f"{name.removesuffix('.json')}.json"
-    if not file or not os.path.isfile(file):
-        fail(f"{at} {name} is neither a standard unit nor {file or 'is there a custom_unit_path'}; {near(name, units)}")
+    file = folder / f"{name.removesuffix('.json')}.json"
+    if not os.path.isfile(file):
+        fail(f"{at} {name} is neither a standard unit nor is there a {file}; {near(name, units)}")
     units[name] = load_unit(file)
 
 
@@ -203,7 +207,7 @@ def load_map(path):
     """The Map of a JSON file. Raises a MapError, and nothing else, for a file that holds none."""
     at, data = f"{path}:", fields(read(path), f"{path}:", MAP, MAP_OPTIONS)
     terrain, units, groups, totals = load_terrain(data, at), dict(UNITS), [], dict.fromkeys(FACTIONS, 0)
-    folder = Path(path).parent / data["custom_unit_path"] if "custom_unit_path" in data else None
+    folder = Path(path).parent / data.get("custom_unit_path", "")
     inside = (0, len(terrain[0])), (0, len(terrain))
     for i, group in enumerate(data["groups"]):
         here = f"{at} groups[{i}]"
@@ -224,12 +228,12 @@ def load_map(path):
     if len(data["attack_point"]) != 2:
         fail(f"{at} attack_point must be [x, y], not {brief(data['attack_point'])}")
     ids, n_types = data["unit_type_ids"], data["num_unit_types"]
-    if n_types != len(ids) and max(n_types, len(ids)) > 1:
+    if n_types > 1 and n_types != len(ids):
         fail(f"{at} num_unit_types is {n_types} and unit_type_ids has {len(ids)}; make them equal")
     for name, index in ids.items():
         find_unit(name, f"{at} unit_type_ids", units, folder)
         check(index, f"{at} unit_type_ids {name}", range(len(ids)))
-    if len(set(ids.values())) < len(ids):
+    if n_types > 1 and len(set(ids.values())) < len(ids):
         fail(f"{at} unit_type_ids has a number twice; give every unit another, from 0 to {len(ids) - 1}")
     for name in [name for _, _, _, *counts in groups for name, _ in counts]:
         if n_types > 1 and name not in ids:
@@ -261,12 +265,23 @@ def find(map_name, package="smaclite_jit"):
     return {"id": ids[map_name], "max_episode_steps": MAPS[map_name].episode_limit}
 
 
-def make_custom(map_file=None, render_mode=None):
+def make_custom(map_file=None, **options):
     """The environment `smaclite_jit/custom-v0`, truncated at the file's episode limit."""
+    env = SMACliteEnv(map_file=need(map_file), **options)
+    return TimeLimit(env, env.episode_limit)
+
+
+def make_custom_vector(num_envs=1, map_file=None, **options):
+    """The vector environment `smaclite_jit/custom-v0`: options are those of `vector.SMACliteVectorEnv`."""
+    from smaclite_jit.vector import SMACliteVectorEnv  # compiles more than single battles need
+
+    return SMACliteVectorEnv(num_envs, map_file=need(map_file), **options)
+
+
+def need(map_file):
     if map_file is None:
         fail('smaclite_jit/custom-v0 needs a map_file: gym.make("smaclite_jit/custom-v0", map_file="my.json")')
-    env = SMACliteEnv(map_file=map_file, render_mode=render_mode)
-    return TimeLimit(env, env.episode_limit)
+    return map_file
 
 
 make_custom.metadata = SMACliteEnv.metadata  # gym.make looks there for the render modes

@@ -1,6 +1,5 @@
 """The battle as a gymnasium environment with the public surface of the original SMAClite."""
 
-import sys
 from pathlib import Path
 
 import gymnasium as gym
@@ -8,6 +7,7 @@ import numpy as np
 from numba import njit
 
 from smaclite_jit import battle as b
+from smaclite_jit.cache import announce, drop_stale
 from smaclite_jit.layout import Layout
 from smaclite_jit.orders import draw_order, from_generator
 from smaclite_jit.scenarios import MAPS, near
@@ -47,6 +47,21 @@ def play(
     return reward, done, won, -1
 
 
+if hasattr(play, "stats"):  # it has none with NUMBA_DISABLE_JIT
+    drop_stale(Path(play.stats.cache_path), sorted(Path(__file__).parent.glob("*.py")))
+
+
+def whole_numbers(actions, shape, what):
+    """`actions` as an int64 array of this shape. Raises a ValueError that says `what` they must be."""
+    try:
+        array = np.asarray(actions)
+    except ValueError:  # rows of different lengths
+        array = np.zeros(0)
+    if array.shape != shape or array.dtype.kind not in "iu":
+        raise ValueError(f"actions must be {what}, not {str(actions)[:200]!r}")
+    return array.astype(np.int64)
+
+
 class AvailableActions(gym.spaces.Tuple):
     """The agents' action spaces. Samples are drawn from what is available now: the others are refused."""
 
@@ -72,12 +87,14 @@ class SMACliteEnv(gym.Env):
     """A team of units against the built-in enemy, on one of `scenarios.MAPS` or on the map of a `map_file`.
 
     Observations are a tuple of float32 vectors (obs_size,), one for each agent; actions a sequence of ints. Every
-    action must be available. There is no time limit here: `gym.make` adds SMAC's, which is `episode_limit`.
+    action must be available. There is no time limit here: `gym.make` adds SMAC's, which is `episode_limit`. `seed` is
+    that of a first reset without one. The original's `use_cpp_rvo2` is accepted and makes no difference.
     """
 
-    metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 2}  # environment steps per second: real time
+    # Steps per second in real time, and the pictures of a step that render_ticks makes.
+    metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 2, "frames_per_step": b.TICKS}
 
-    def __init__(self, map_name="3m", map_file=None, render_mode=None):
+    def __init__(self, map_name="3m", map_file=None, render_mode=None, seed=None, use_cpp_rvo2=None):
         if map_file is not None:
             from smaclite_jit.custom import load_map  # imports this module
 
@@ -97,9 +114,8 @@ class SMACliteEnv(gym.Env):
         self.state = np.zeros(self.state_size, np.float32)
         self.features = (len(scenario.type_ids), int(scenario.ally_shields), int(scenario.enemy_shields))
         self.plan = (*map(float, scenario.attack_point), layout.max_radius, layout.max_reward)
-        self.seeded = False
-        if not list(Path(play.stats.cache_path).glob("environment.play-*.nbi")):
-            print("smaclite_jit: compiling the simulator, once, about 30 s", file=sys.stderr)
+        self.seeded, self.first_seed = False, seed
+        announce(play, 30)
         self.look()
         self.play(np.full(self.n_agents, -1))  # compiles what is not in the cache yet, and is refused
         self.observation_space = gym.spaces.Tuple(
@@ -127,6 +143,7 @@ class SMACliteEnv(gym.Env):
 
     def reset(self, *, seed=None, options=None):
         """Put every unit back. The first state is always the same; the seed decides the order of events."""
+        seed = self.first_seed if seed is None and not self.seeded else seed
         super().reset(seed=seed)
         if seed is not None or not self.seeded:
             self.r, self.seeded = from_generator(self.np_random), True
@@ -140,7 +157,9 @@ class SMACliteEnv(gym.Env):
 
     def step(self, actions):
         """Play half a second. Raises a ValueError, before anything happens, for an action that is not available."""
-        actions = np.array(actions, np.int64)
+        if not self.seeded:
+            raise gym.error.ResetNeeded("call reset() before step()")
+        actions = whole_numbers(actions, (self.n_agents,), f"{self.n_agents} whole numbers, one for each agent")
         before = None if self.renderer is None else (self.f.copy(), self.g.copy(), self.r.copy())
         reward, done, won, bad = self.play(actions)
         if bad >= 0:
@@ -158,6 +177,15 @@ class SMACliteEnv(gym.Env):
             gym.logger.warn("render() shows nothing without a render_mode, e.g. gym.make(..., render_mode='rgb_array')")
             return None
         return self.renderer.render() if self.render_mode == "rgb_array" else self.renderer.show()
+
+    def render_ticks(self):
+        """The last step as eight pictures like `render`'s, one a tick: at 16 a second they move smoothly, in real time.
+
+        After a reset there is one. Needs a render_mode; nothing is lost by asking for some steps only.
+        """
+        if self.renderer is None:
+            raise ValueError("render_ticks() needs a render_mode, e.g. gym.make(..., render_mode='rgb_array')")
+        return self.renderer.render_ticks()
 
     def close(self):
         """Close the window, if there is one."""

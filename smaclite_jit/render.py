@@ -3,7 +3,6 @@
 Nothing here changes the battle. Importing this module imports pygame but opens no display: only `Renderer.show` does.
 """
 
-import os
 from colorsys import hsv_to_rgb
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from smaclite_jit import battle as b
 from smaclite_jit.orders import draw_order
 from smaclite_jit.scenarios import AIR
-from smaclite_jit.shapes import draw_unit, mix, pygame, stroke, xy
+from smaclite_jit.shapes import draw_unit, mix, open_window, pixels, pygame, stroke, xy
 
 FINE = 2  # everything is drawn this many times larger and smoothed down
 LONGEST, LARGEST_CELL, STRIP = 816, 32, 28  # pixels: the map's longer side, a cell, the lines of text at both ends
@@ -40,12 +39,14 @@ class Renderer:
     """Draws the battle of an environment.
 
     `draw` takes any f and g, also interpolated ones; `ticks` has those of the last step. Surfaces are made when they
-    are needed, and are no part of a copy.
+    are needed, and are no part of a copy. While `selected` is the id of a living unit, a circle shows how far it can
+    shoot or heal: at all it touches. Ids count the agents first, then the enemies.
     """
 
     def __init__(self, env):
         layout = env.layout
         self.env, self.window, self.clock, self.background, self.closed = env, None, None, None, False
+        self.selected = None
         y, x = np.nonzero(layout.walkable)
         x, y = np.append(x, layout.first_f[b.X]), np.append(y, layout.first_f[b.Y])
         left, right, bottom, top = np.floor([x.min() - 1, x.max() + 2, y.min() - 1, y.max() + 2])
@@ -91,8 +92,11 @@ class Renderer:
     def render(self):
         """The current state with the attacks of the last step: (height, width, 3) uint8, north at the top."""
         played = self.ticks()
-        picture = self.draw(self.env.f, self.env.g, played[-1][2] if played else ())
-        return np.frombuffer(pygame.image.tobytes(picture, "RGB"), np.uint8).reshape(*self.size[::-1], 3).copy()
+        return pixels(self.draw(self.env.f, self.env.g, played[-1][2] if played else ()))
+
+    def render_ticks(self):
+        """The last step as a list of pictures like `render`'s, one a tick; after a reset that of the first state."""
+        return [pixels(self.draw(*frame)) for frame in self.ticks()] or [self.render()]
 
     def show(self):
         """Play the last step in a window, in half a second if render_fps is 2. Who closes it does not see it again."""
@@ -136,6 +140,9 @@ class Renderer:
             for arm in (0.6 + 0.6j, 0.6 - 0.6j):
                 ends = at[i] - arm * radius[i], at[i] + arm * radius[i]
                 stroke(canvas, mix(colours[i], WALKABLE, 0.5), 4, *ends)
+        if self.selected in alive:
+            reach = (c[b.RANGE, self.selected] + c[b.RADIUS, self.selected]) * scale
+            pygame.draw.circle(canvas, mix(colours[self.selected], WALKABLE, 0.4), xy(at[self.selected]), reach, 3)
         for i in sorted(alive, key=lambda i: c[b.PLANE, i] == AIR):
             if c[b.PLANE, i] == AIR:
                 shadow = at[i] + scale * (0.3 + 0.45j)
@@ -219,16 +226,3 @@ def write(canvas, y, items):
         x += (0 if not mark else 17 if mark[0] == "#" else 24) * FINE
         canvas.blit(words, (x, y - words.get_height() / 2))
         x += words.get_width() + 18 * FINE
-
-
-def open_window(size, name):
-    """The window. A machine without a display gets SDL's "offscreen" driver unasked, which shows nothing."""
-    try:
-        pygame.display.init()
-        if pygame.display.get_driver() != "offscreen" or "SDL_VIDEODRIVER" in os.environ:
-            pygame.display.set_caption(name)
-            return pygame.display.set_mode(size)
-        pygame.display.quit()
-    except pygame.error:
-        pass
-    raise RuntimeError('render_mode="human" needs a display, and this machine has none: use render_mode="rgb_array"')

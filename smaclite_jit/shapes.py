@@ -1,6 +1,7 @@
-"""What the types of units look like, and drawing them with pygame."""
+"""What the types of units look like, drawing them with pygame, and pictures and windows of what was drawn."""
 
 import os
+import sys
 from functools import cache
 
 import gymnasium as gym
@@ -12,6 +13,8 @@ try:
 except ImportError as error:
     raise gym.error.DependencyNotInstalled("rendering needs pygame: pip install pygame-ce") from error
 
+NO_DISPLAY = 'render_mode="human" needs a display, and this machine has none: use render_mode="rgb_array"'
+DISPLAYS = "DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"  # the variables that tell of one
 # A shade is how far a side's colour goes towards white or, if it is negative, towards black.
 DARK, PLAIN, LIGHT, WHITE = -0.6, 0, 0.75, 1
 
@@ -99,3 +102,32 @@ def draw_unit(canvas, name, colour, at, radius, heading=1):
     if name not in SHAPES:
         letter = pygame.font.Font(None, max(6, int(1.8 * radius))).render(name[:1], True, "black")
         canvas.blit(letter, letter.get_rect(center=xy(at)))
+
+
+def pixels(surface):
+    """The picture of a Surface, (height, width, 3) uint8."""
+    return np.frombuffer(pygame.image.tobytes(surface, "RGB"), np.uint8).reshape(*surface.get_size()[::-1], 3).copy()
+
+
+def start_display():
+    """Make ready to open windows. Raises a RuntimeError on a machine without a display."""
+    try:
+        if sys.platform.startswith("linux") and not any(os.environ.get(name) for name in DISPLAYS):
+            raise pygame.error(NO_DISPLAY)  # SDL would first write to stderr of what it has tried
+        pygame.display.init()
+        if pygame.display.get_driver() != "offscreen" or "SDL_VIDEODRIVER" in os.environ:
+            return
+        pygame.display.quit()  # SDL has chosen this driver unasked, for want of a display: it shows nothing
+    except pygame.error:
+        pass
+    raise RuntimeError(NO_DISPLAY)
+
+
+def open_window(size, name):
+    """A window of so many pixels, a Surface. Raises a RuntimeError on a machine without a display."""
+    start_display()
+    pygame.display.set_caption(name)
+    try:
+        return pygame.display.set_mode(size)
+    except pygame.error as error:
+        raise RuntimeError(NO_DISPLAY) from error

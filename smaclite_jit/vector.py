@@ -6,7 +6,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numba import njit
 
-from smaclite_jit.environment import SMACliteEnv, look, play
+from smaclite_jit.cache import announce
+from smaclite_jit.environment import SMACliteEnv, look, play, whole_numbers
 from smaclite_jit.orders import from_generator
 
 
@@ -44,14 +45,31 @@ class AvailableActions(gym.spaces.Tuple):
     """The batched action spaces. Samples are drawn from what is available now: the others are refused."""
 
     def __init__(self, envs):
-        super().__init__([gym.spaces.MultiDiscrete([envs.single.n_actions] * envs.num_envs)] * envs.single.n_agents)
+        super().__init__([gym.spaces.MultiDiscrete([envs.n_actions] * envs.num_envs)] * envs.n_agents)
         self.envs = envs
 
     def sample(self, mask=None, probability=None):
         if mask is not None or probability is not None:
             return super().sample(mask, probability)
-        avail = self.envs.avail
-        return tuple(np.where(avail, self.np_random.random(avail.shape), -1.0).argmax(axis=-1).T)
+        return tuple(draw(self.np_random, self.envs.avail).T)
+
+
+class AvailableJointActions(gym.spaces.MultiDiscrete):
+    """The same for actions as one array (num_envs, n_agents)."""
+
+    def __init__(self, envs):
+        super().__init__(np.full((envs.num_envs, envs.n_agents), envs.n_actions))
+        self.envs = envs
+
+    def sample(self, mask=None, probability=None):
+        if mask is not None or probability is not None:
+            return super().sample(mask, probability)
+        return draw(self.np_random, self.envs.avail)
+
+
+def draw(rng, avail):
+    """A random available action for every agent: (..., n_agents, n_actions) -> (..., n_agents)."""
+    return np.where(avail, rng.random(avail.shape), -1.0).argmax(axis=-1)
 
 
 class SMACliteVectorEnv(VectorEnv):
@@ -65,13 +83,20 @@ class SMACliteVectorEnv(VectorEnv):
     With `arrays=True` observations are a dictionary: `obs` (num_envs, n_agents, obs_size) float32, `state` (num_envs,
     state_size) float32, `avail_actions` (num_envs, n_agents, n_actions) bool; and actions are an array (num_envs,
     n_agents). `agent_ids=True` then appends the agents' one-hot ids to `obs`.
+
+    `max_episode_steps` cuts battles off; None stands for the map's limit, -1 for no limit.
     """
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(self, num_envs=1, map_name="3m", map_file=None, max_episode_steps=None, arrays=False, agent_ids=False):
+        if num_envs < 1 or max_episode_steps == 0:
+            raise ValueError(f"num_envs ({num_envs}) and max_episode_steps ({max_episode_steps}) must be 1 or more")
         one = self.single = SMACliteEnv(map_name, map_file)
-        self.num_envs, self.arrays, self.limit = num_envs, arrays, max_episode_steps or one.episode_limit
+        self.n_agents, self.n_enemies, self.n_actions = one.n_agents, one.n_enemies, one.n_actions
+        self.obs_size, self.state_size, self.episode_limit = one.obs_size, one.state_size, one.episode_limit
+        limit = one.episode_limit if max_episode_steps is None else max_episode_steps
+        self.num_envs, self.arrays, self.limit = num_envs, arrays, limit if limit > 0 else 2**62
         self.f, self.g = (np.repeat(first[None], num_envs, axis=0) for first in (one.f, one.g))
         self.r, self.seeded = np.zeros((num_envs, 6), np.uint64), False
         self.last_actions = np.full((num_envs, one.n_agents), -1)
@@ -81,7 +106,8 @@ class SMACliteVectorEnv(VectorEnv):
         self.final_avail, self.final_obs, self.final_state = self.avail.copy(), self.obs.copy(), self.state.copy()
         self.steps, self.rewards = np.zeros(num_envs, np.int64), np.zeros(num_envs)
         self.terminated, self.truncated, self.won = np.zeros((3, num_envs), np.bool_)
-        self.play(np.full((num_envs, one.n_agents), -1))  # compiles what is not in the cache yet, and is refused
+        announce(play_all, 5)
+        self.play(np.full((num_envs, one.n_agents), -1), self.obs, self.state)  # compiles, and is refused
         self.ids = np.eye(one.n_agents, dtype=np.float32)[:, : one.n_agents * agent_ids]
         self.single_observation_space, self.single_action_space = one.observation_space, one.action_space
         self.action_space = AvailableActions(self)
@@ -91,65 +117,75 @@ class SMACliteVectorEnv(VectorEnv):
             avail_actions = box(0, 1, (one.n_agents, one.n_actions), np.bool_)
             self.single_observation_space = gym.spaces.Dict(spaces | {"avail_actions": avail_actions})
             self.single_action_space = gym.spaces.MultiDiscrete([one.n_actions] * one.n_agents)
-            self.action_space = batch_space(self.single_action_space, num_envs)
+            self.action_space = AvailableJointActions(self)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
 
-    def play(self, actions):
+    def play(self, actions, obs, state):
         m, one = self.single.layout, self.single
         battles = (self.f, self.g, self.r, m.c, m.damage, m.rectangles, m.ids, m.walkable, one.plan, one.features)
-        seen = (self.last_actions, self.avail, self.obs, self.state)
+        start = (m.first_f, m.first_g, self.limit, self.steps)
+        seen = (self.last_actions, self.avail, obs, state)
         outcome = (self.rewards, self.terminated, self.truncated, self.won)
         final = (self.final_avail, self.final_obs, self.final_state)
-        start = (m.first_f, m.first_g, self.limit, self.steps)
         return play_all(*battles, actions, *start, *seen, *outcome, *final, m.lines, m.work)
 
     def pack(self, avail, obs, state):
         """The observation of all battles, or of one: the arrays have a battle axis in front, or not."""
         if not self.arrays:
-            return tuple(np.moveaxis(obs, -2, 0).copy())
+            return tuple(np.moveaxis(obs, -2, 0))
         if self.ids.size:
             obs = np.concatenate((obs, np.broadcast_to(self.ids, (*obs.shape[:-1], len(self.ids)))), axis=-1)
-        else:
-            obs = obs.copy()
-        return {"obs": obs, "state": state.copy(), "avail_actions": avail.astype(np.bool_)}
+        return {"obs": obs, "state": state, "avail_actions": avail.astype(np.bool_)}
 
     def reset(self, *, seed=None, options=None):
-        """Begin all battles. `seed` is a number, for battle i `seed + i`, or a list with a seed for each."""
-        super().reset(seed=seed if isinstance(seed, int) else None)
-        seeds = (
-            [None if seed is None else seed + i for i in range(self.num_envs)] if not isinstance(seed, list) else seed
-        )
+        """Begin all battles. `seed` is a number, for battle i `seed + i`, or a sequence with a seed for each."""
+        if seed is None or isinstance(seed, int | np.integer):
+            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = [None if one is None else int(one) for one in seed]
         if len(seeds) != self.num_envs:
             raise ValueError(f"there are {self.num_envs} battles, but {len(seeds)} seeds")
+        super().reset(seed=seeds[0])
         for i, battle_seed in enumerate(seeds):
             if battle_seed is not None or not self.seeded:
                 self.r[i] = from_generator(np.random.default_rng(battle_seed))
         m, one, self.seeded = self.single.layout, self.single, True
         self.f[:], self.g[:], self.last_actions[:], self.steps[:] = m.first_f, m.first_g, -1, 0
-        self.avail[:], self.obs[:], self.state[:] = one.avail, one.obs, one.state
+        self.avail[:] = one.avail
+        self.obs, self.state = (np.repeat(seen[None], self.num_envs, axis=0) for seen in (one.obs, one.state))
         return self.pack(self.avail, self.obs, self.state), self.info("battle_won", np.zeros(self.num_envs, np.bool_))
 
     def step(self, actions):
         """Play half a second. Raises a ValueError, before anything happens, for an action that is not available."""
-        joint = np.array(actions, np.int64) if self.arrays else np.array(actions, np.int64).T
-        battle, agent = self.play(np.ascontiguousarray(joint))
+        if not self.seeded:
+            raise gym.error.ResetNeeded("call reset() before step()")
+        shape = (self.num_envs, self.n_agents) if self.arrays else (self.n_agents, self.num_envs)
+        what = "one for each agent of each battle" if self.arrays else "for each agent, one for each battle"
+        joint = whole_numbers(actions, shape, f"whole numbers {shape}, {what}")
+        joint = joint if self.arrays else np.ascontiguousarray(joint.T)
+        obs, state = (
+            np.empty_like(self.obs),
+            np.empty_like(self.state),
+        )  # they are the caller's own, never written again
+        battle, agent = self.play(joint, obs, state)
         if battle >= 0:
-            available = np.flatnonzero(self.avail[battle, agent]).tolist()
-            action = joint[battle, agent]
+            available, action = np.flatnonzero(self.avail[battle, agent]).tolist(), joint[battle, agent]
             raise ValueError(
                 f"battle {battle}: agent {agent} cannot take action {action} now; available are {available}"
             )
+        self.obs, self.state = obs, state
         over = self.terminated | self.truncated
         infos = self.info("battle_won", self.won & ~over)
         if over.any():
             infos = self.info("final_obs", np.full(self.num_envs, None), over) | infos
             for i in np.flatnonzero(over):
-                infos["final_obs"][i] = self.pack(self.final_avail[i], self.final_obs[i], self.final_state[i])
+                final = (self.final_avail[i], self.final_obs[i].copy(), self.final_state[i].copy())
+                infos["final_obs"][i] = self.pack(*final)
             last = self.info("battle_won", self.won & over, over) | self.info("state", self.final_state.copy(), over)
             last |= self.info("avail_actions", self.final_avail.astype(np.bool_), over)
             infos |= self.info("final_info", last, over)
         outcome = (self.rewards.copy(), self.terminated.copy(), self.truncated.copy())
-        return self.pack(self.avail, self.obs, self.state), *outcome, infos
+        return self.pack(self.avail, obs, state), *outcome, infos
 
     def info(self, key, values, where=True):
         """An entry of `infos` with gymnasium's mask of the battles that have it."""

@@ -163,7 +163,8 @@ def test_order_of_the_unit_types(write):
     env = SMACliteEnv(map_file=path)
     env.reset(seed=0)
     assert [row[-3:].tolist() for row in env.get_obs()] == [[0, 1, 0], [1, 0, 0]]
-    assert load_map(write(data | {"num_unit_types": 1, "unit_type_ids": {"MARINE": 0}})).type_ids == ()
+    for ids in ({"MARINE": 0}, {"MARINE": 0, "ZEALOT": 0}):
+        assert load_map(write(data | {"num_unit_types": 1, "unit_type_ids": ids, "width": None})).type_ids == ()
 
 
 WALL = ["".join("X" if x == 16 or (x, y) == (0, 31) else "_" for x in range(32)) for y in range(32)]
@@ -266,7 +267,6 @@ BROKEN_MAPS = [
     ({"attack_point": [1, 33]}, "attack_point must be a number from 0 to 32, not 33"),
     ({"attack_point": [None, 3]}, "attack_point must be a number"),
     ({"num_unit_types": 2}, "num_unit_types is 2 and unit_type_ids has 0"),
-    ({"unit_type_ids": {"SNIPER": 0, "ZEALOT": 1}}, "num_unit_types is 0 and unit_type_ids has 2"),
     ({"num_unit_types": 2, "unit_type_ids": {"SNIPER": 0, "ZEALOT": 2}}, "unit_type_ids ZEALOT must be a whole"),
     ({"num_unit_types": 2, "unit_type_ids": {"SNIPER": 1, "ZEALOT": 1}}, "unit_type_ids has a number twice"),
     ({"num_unit_types": 2, "unit_type_ids": {"SNIPER": 1, "MARINE": 0}}, "unit_type_ids lacks ZEALOT"),
