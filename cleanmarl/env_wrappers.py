@@ -5,7 +5,6 @@
 """
 
 import copy
-import difflib
 import importlib
 import pkgutil
 import sys
@@ -13,16 +12,15 @@ import sys
 import gymnasium as gym
 import numpy as np
 
-
-class UsageError(ValueError):
-    """An argument that cannot work. The message is one line that names the argument and says what to do."""
+from cleanmarl.usage import UsageError, check_name
 
 
 class TeamEnv(gym.Env):
     """What the families have in common: spaces, agent ids, the seed of the first reset. Smaller agents are padded."""
 
     def __init__(self, env, obs_dims, action_dims, state_dim, agent_ids, seed):
-        self.env, self.close, self.first_seed = env, env.close, seed
+        self.env, self.close, self.render, self.first_seed = env, env.close, env.render, seed
+        self.metadata = {"render_modes": [], "render_fps": 5} | getattr(env, "metadata", {})
         self.obs_dims, self.action_dims, self.obs_dim = obs_dims, action_dims, max(obs_dims)
         n_agents, n_actions = len(obs_dims), max(action_dims)
         self.blank_obs = np.zeros((n_agents, self.obs_dim + n_agents * agent_ids), np.float32)
@@ -47,8 +45,8 @@ class TeamEnv(gym.Env):
 class SMACliteEnv(TeamEnv):
     """A map of `package`, smaclite_jit or the original smaclite, with SMAC's episode limit; `info["battle_won"]`."""
 
-    def __init__(self, env_name, package, agent_ids, seed):
-        env = gym.make(**get_map(env_name, package), disable_env_checker=True)
+    def __init__(self, env_name, package, agent_ids, seed, **drawn):
+        env = gym.make(**get_map(env_name, package), disable_env_checker=True, **drawn)
         b = self.battle = env.unwrapped
         super().__init__(env, [b.obs_size] * b.n_agents, [b.n_actions] * b.n_agents, b.state_size, agent_ids, seed)
 
@@ -62,14 +60,17 @@ class LBFEnv(TeamEnv):
     """Level-Based Foraging: common reward the sum over agents, state all observations in a row, valid actions only.
 
     lbforaging reports its time limit as termination. Here gymnasium's TimeLimit truncates, the last food terminates.
+    Its renderer needs OpenGL: the pictures are our own, everywhere.
     """
 
-    def __init__(self, env_name, agent_ids, seed):
+    def __init__(self, env_name, agent_ids, seed, **drawn):
         importlib.import_module("lbforaging")  # registers its environments
         check_name("--env-name", env_name, [name for name in gym.registry if name.startswith("Foraging-")])
         spec = copy.deepcopy(gym.spec(env_name))
         spec.max_episode_steps, spec.kwargs["max_episode_steps"] = spec.kwargs["max_episode_steps"], np.inf
         env = gym.make(spec, disable_env_checker=True)
+        env.metadata = env.metadata | {"render_modes": ["human", "rgb_array"]}
+        env = importlib.import_module("cleanmarl.lbf_drawing").Drawing(env, **drawn) if drawn else env
         obs_dims = [gym.spaces.flatdim(space) for space in env.observation_space]
         super().__init__(env, obs_dims, [int(s.n) for s in env.action_space], sum(obs_dims), agent_ids, seed)
 
@@ -92,8 +93,8 @@ class PettingZooEnv(TeamEnv):
     It ends with the last agents: truncated if one is only cut off. Those out of the game see zeros, have only action 0.
     """
 
-    def __init__(self, env_name, env_family, agent_ids, seed):
-        env = make_parallel_env(env_name, env_family)
+    def __init__(self, env_name, env_family, agent_ids, seed, **drawn):
+        env = make_parallel_env(env_name, env_family, **drawn)
         self.agents = list(env.possible_agents)
         action_spaces = [env.action_space(agent) for agent in self.agents]
         if other := [space for space in action_spaces if not isinstance(space, gym.spaces.Discrete)]:
@@ -144,7 +145,7 @@ def get_map(env_name, package="smaclite_jit"):
         raise UsageError(f"--env-name: {error}") from error
 
 
-def make_parallel_env(env_name, env_family):
+def make_parallel_env(env_name, env_family, **drawn):
     """The parallel environment `env_name` of mpe2, of `pettingzoo.<env_family>`, or of a module of the user's own."""
     pettingzoo = importlib.import_module("pettingzoo")
     families = {"mpe", *(name.split("/")[0] for name in pettingzoo.aec_registry)}
@@ -156,13 +157,11 @@ def make_parallel_env(env_name, env_family):
         ids = [name.replace("-v", "_v").split("/") for name in pettingzoo.parallel_registry]
         check_name("--env-name", env_name, [name for family, name in ids if family == env_family])
         try:
-            return pettingzoo.make("parallel", f"{env_family}/{env_name}")
+            return pettingzoo.make("parallel", f"{env_family}/{env_name}", **drawn)
         except (ImportError, pettingzoo.env_registry.exceptions.FailedToImport) as error:
             raise UsageError(f'--env-family: first pip install "pettingzoo[{env_family}]"') from error
     elif "" not in sys.path:
-        sys.path.insert(
-            0, ""
-        )  # the current folder, as `python -m` does: a user's module is found where the user stands
+        sys.path.insert(0, "")  # the current folder, as `python -m` does: where the user stands
     try:
         module = importlib.import_module(module_name)
     except (ModuleNotFoundError, TypeError) as error:  # a TypeError: the name starts with a dot
@@ -172,28 +171,29 @@ def make_parallel_env(env_name, env_family):
         raise UsageError(f"--env-family, --env-name: there is no module {module_name}; give {hint}") from error
     if not hasattr(module, "parallel_env"):
         raise UsageError(f"--env-name: {module_name} must have a function parallel_env() that returns a ParallelEnv")
-    return module.parallel_env()
+    return module.parallel_env(**drawn)
 
 
-def check_name(argument, value, names):
-    """Raise a UsageError that tells the nearest names unless `value` is one of `names`."""
-    if value not in names:
-        near = difflib.get_close_matches(value, names, n=3, cutoff=0.5) or sorted(names)[:20]
-        raise UsageError(f"{argument}: there is no {value!r}; try {' or '.join(near)}")
-
-
-def make_env(env_type, env_name, env_family="mpe", agent_ids=True, seed=None):
+def make_env(env_type, env_name, env_family="mpe", agent_ids=True, seed=None, render_mode=None):
     """Make an environment as this module's docstring describes it; its first reset uses `seed` unless given another.
 
-    `env_family` is for `pz`: mpe, a family of PettingZoo's or your own package. UsageErrors tell what cannot work.
+    `env_family` is for `pz`: mpe, a family of PettingZoo's or your own package. `render_mode` is None, "rgb_array" or
+    "human". UsageErrors tell what cannot work.
     """
-    check_name("--env-type", env_type, ["smaclite", "smaclite_upstream", "pz", "lbf"])
+    families = {"smaclite": (SMACliteEnv, "smaclite_jit"), "smaclite_upstream": (SMACliteEnv, "smaclite")}
+    families |= {"pz": (PettingZooEnv, env_family), "lbf": (LBFEnv,)}
+    check_name("--env-type", env_type, list(families))
+    check_name("render_mode", render_mode or "human", ["human", "rgb_array"])
+    drawn = {} if render_mode is None else {"render_mode": render_mode}  # not every environment takes one
     try:
-        if env_type == "lbf":
-            return LBFEnv(env_name, agent_ids, seed)
-        if env_type == "pz":
-            return PettingZooEnv(env_name, env_family, agent_ids, seed)
-        return SMACliteEnv(env_name, {"smaclite": "smaclite_jit"}.get(env_type, "smaclite"), agent_ids, seed)
+        family, *source = families[env_type]
+        env = family(env_name, *source, agent_ids, seed, **drawn)
     except ModuleNotFoundError as error:
         package = '-e ".[smaclite-upstream]"' if error.name == "smaclite" else error.name
         raise UsageError(f"--env-type {env_type} needs a package that is missing: pip install {package}") from error
+    except TypeError as error:
+        if "'render_mode'" not in str(error):
+            raise
+        raise UsageError(f"--env-name: {env_name} cannot be drawn, it takes no render_mode") from error
+    env.render_mode = render_mode
+    return env

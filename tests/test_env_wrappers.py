@@ -1,6 +1,7 @@
 """The environments look alike and keep the rules of SPEC, section 7."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 from mpe2 import simple_spread_v3
 
 from cleanmarl.env_wrappers import UsageError, make_env
-from tests.helpers import REPO
+from tests.helpers import ENVIRON, REPO
 
 LBF = ("lbf", "Foraging-5x5-2p-1f-v3")
 SPREAD = ("pz", "simple_spread_v3")
@@ -299,3 +300,157 @@ def test_a_module_in_the_current_folder_is_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     env = make_env("pz", "somebodys_env", "somebodys_package")
     assert env.reset()[0]["obs"].shape == (3, 8)
+
+
+PURSUIT = ("pz", "pursuit_v5", "sisl")
+FPS = {LBF: 5, SPREAD: 10, PURSUIT: 5, SMACLITE: 2, ("smaclite", AMBUSH): 2}
+
+
+@pytest.mark.parametrize(("args", "fps"), FPS.items())
+@pytest.mark.filterwarnings("ignore")
+def test_pictures_of_every_family(args, fps):
+    env, plain, rng = make_env(*args, render_mode="rgb_array"), make_env(*args), np.random.default_rng(0)
+    assert (env.render_mode, plain.render_mode) == ("rgb_array", None)
+    for made in (env, plain):
+        assert {"human", "rgb_array"} <= set(made.metadata["render_modes"])
+        assert made.metadata["render_fps"] == fps
+    obs, _ = env.reset(seed=3)
+    plain.reset(seed=3)
+    frames = [env.render()]
+    for _ in range(4):
+        actions = random_actions(env, obs, rng)
+        obs, *outcome, _ = env.step(actions)
+        expected, *expected_outcome, _ = plain.step(actions)
+        assert all(np.array_equal(obs[key], expected[key]) for key in obs)  # drawing changes nothing
+        assert outcome == expected_outcome
+        frames.append(env.render())
+        assert np.array_equal(frames[-1], env.render())
+    for frame in frames:
+        assert frame.shape == (*frames[0].shape[:2], 3)
+        assert frame.dtype == np.uint8
+        assert min(frame.shape[:2]) > 300
+    assert len({frame.tobytes() for frame in frames}) > 2
+    env.close(), plain.close()
+
+
+def test_pictures_of_lbf():
+    env = make_env(*LBF, render_mode="rgb_array")
+    game = env.env.unwrapped
+    with pytest.raises(gym.error.ResetNeeded):
+        env.render()
+    env.reset(seed=0)
+    first, (row, column) = env.render(), np.argwhere(game.field)[0]
+    assert first.shape == (5 * 96 + 28, 5 * 96, 3)
+
+    def colours(frame, row, column):
+        return {tuple(pixel) for pixel in frame[28 + 96 * row :, 96 * column :][:96, :96].reshape(-1, 3).tolist()}
+
+    red, green, yellow, blue = (224, 74, 68), (93, 255, 134), (255, 216, 74), (74, 163, 255)
+    assert red in colours(first, row, column)
+    game.field[row, column] += 1
+    assert (env.render() != first).any()  # another level
+    game.field[row, column] = game.players[0].level + game.players[1].level  # both are needed
+    game.players[0].position, game.players[1].position = (row, column - 1), (row - 1, column)
+    game._gen_valid_moves()
+    beside = env.render()
+    assert blue in colours(beside, row, column - 1)
+    assert yellow not in colours(beside, row, column - 1)
+    env.step([5, 0])
+    alone = env.render()
+    assert yellow in colours(alone, row, column - 1)
+    assert yellow not in colours(alone, row - 1, column)
+    assert red in colours(alone, row, column)
+    _, reward, terminated, _, _ = env.step([5, 5])
+    eaten = env.render()
+    assert reward > 0
+    assert terminated
+    assert yellow in colours(eaten, row - 1, column)
+    assert red not in colours(eaten, row, column)
+    assert green in colours(eaten, row, column)
+    env.reset(seed=0)
+    assert np.array_equal(env.render(), first)
+
+
+@pytest.mark.parametrize("size", [4, 19, 70])
+def test_pictures_of_lbf_of_any_size(size):
+    spec = gym.spec("Foraging-2s-10x10-4p-2f-v3")
+    if "Foraging-resized-v3" in gym.registry:
+        gym.registry.pop("Foraging-resized-v3")
+    gym.register("Foraging-resized-v3", spec.entry_point, kwargs={**spec.kwargs, "field_size": (size, size)})
+    env = make_env("lbf", "Foraging-resized-v3", render_mode="rgb_array")
+    env.reset(seed=0)
+    frame = env.render()
+    assert 400 <= max(frame.shape) <= 700
+    assert not (np.array(frame.shape[:2]) % 2).any()
+
+
+@pytest.mark.parametrize("args", [LBF, SPREAD, SMACLITE])
+def test_gymnasium_collects_the_pictures(args):
+    env = gym.wrappers.RenderCollection(make_env(*args, render_mode="rgb_array"))
+    env.reset(seed=1)
+    env.step([0] * len(env.action_space.nvec) if args != SMACLITE else [1] * 10)
+    assert len(env.render()) == 2
+
+
+def test_environments_that_cannot_be_drawn(tmp_path, monkeypatch):
+    (tmp_path / "somebodys_envs").mkdir()
+    (tmp_path / "somebodys_envs" / "simple.py").write_text(
+        "from tests.envs.clock import Clock\ndef parallel_env():\n    return Clock()\n"
+    )
+    (tmp_path / "somebodys_envs" / "wrong.py").write_text("def parallel_env(**kwargs):\n    raise TypeError('a bug')\n")
+    monkeypatch.chdir(tmp_path)
+    assert make_env("pz", "simple", "somebodys_envs").metadata["render_modes"] == []
+    for env_name, family in (("simple", "somebodys_envs"), ("clock", "tests.envs")):
+        with pytest.raises(UsageError, match=f"--env-name: {env_name} cannot be drawn") as error:
+            make_env("pz", env_name, family, render_mode="rgb_array")
+        assert "\n" not in str(error.value)
+    with pytest.raises(TypeError, match="a bug"):
+        make_env("pz", "wrong", "somebodys_envs", render_mode="rgb_array")
+    with pytest.raises(UsageError, match="render_mode: there is no 'ansi'"):
+        make_env(*LBF, render_mode="ansi")
+
+
+def program(text, **environment):
+    environ = {name: value for name, value in ENVIRON.items() if "DISPLAY" not in name and not name.startswith("SDL")}
+    header = "import sys, gymnasium\nfrom cleanmarl.env_wrappers import make_env\n"
+    header += 'lbf = "lbf", "Foraging-5x5-2p-1f-v3"\n'
+    command = [sys.executable, "-c", header + text]
+    return subprocess.run(command, env=environ | environment, capture_output=True, text=True, timeout=300)
+
+
+def test_a_window_of_lbf():
+    done = program(
+        """
+import pygame
+env, shown = make_env(*lbf, render_mode="human"), []
+pygame.display.flip = lambda: shown.append(1)
+env.reset(seed=1)
+for _ in range(2):
+    env.step([0, 0])
+assert env.render() is None
+assert len(shown) == 4
+pygame.event.post(pygame.event.Event(pygame.QUIT))
+env.step([0, 0]), env.reset()
+assert len(shown) == 4 and not pygame.display.get_init()
+env.close(), env.close()
+""",
+        SDL_VIDEODRIVER="dummy",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a display")
+def test_lbf_without_a_display():
+    done = program(
+        """
+make_env(*lbf)
+assert "pygame" not in sys.modules
+env = make_env(*lbf, render_mode="rgb_array")
+env.reset()
+import pygame
+assert env.render().any() and not pygame.display.get_init()
+make_env(*lbf, render_mode="human").reset()
+"""
+    )
+    assert done.stderr.splitlines()[-1].startswith("RuntimeError: ")
+    assert 'use render_mode="rgb_array"' in done.stderr.splitlines()[-1]

@@ -137,6 +137,48 @@ def test_ticks_play_the_last_step_again(name):
     assert (healed > 0) == (name == "MMM")
 
 
+def test_pictures_of_the_ticks():
+    env = gym.make("smaclite_jit/MMM-v0", render_mode="rgb_array").unwrapped
+    assert env.metadata["frames_per_step"] * env.metadata["render_fps"] == 16
+    env.reset(seed=1)
+    first = env.render_ticks()
+    assert len(first) == 1
+    assert np.array_equal(first[0], env.render())
+    for step in range(12):
+        env.step(scripted(env))
+        if step == 5:
+            continue  # not every step has to be looked at
+        frames = env.render_ticks()
+        assert {(frame.shape, frame.dtype.name) for frame in frames} == {((488, 816, 3), "uint8")}
+        assert len({frame.tobytes() for frame in frames}) == len(frames) == b.TICKS
+        assert np.array_equal(frames[-1], env.render())
+        assert all(np.array_equal(frame, again) for frame, again in zip(frames, env.render_ticks()))
+    with pytest.raises(ValueError, match="render_mode"):
+        SMACliteEnv("3m").render_ticks()
+
+
+def test_the_range_of_a_selected_unit():
+    env = fought("3m", steps=2)
+    plain, renderer, drawn = env.render(), env.renderer, {}
+    assert renderer.selected is None
+    for renderer.selected in (1, 4):
+        drawn[renderer.selected] = env.render()
+        changed = np.argwhere((drawn[renderer.selected] != plain).any(axis=-1))
+        middle = (changed.min(axis=0) + changed.max(axis=0)) / 2
+        reach = (env.layout.c[b.RANGE] + env.layout.c[b.RADIUS])[renderer.selected] * renderer.cell
+        unit = env.f[[b.X, b.Y], renderer.selected]
+        at = STRIP + (renderer.top - unit[1]) * renderer.cell, (unit[0] - renderer.left) * renderer.cell
+        assert middle == pytest.approx(at, abs=2)
+        assert (changed.max(axis=0) - changed.min(axis=0)) / 2 == pytest.approx(reach, abs=3)
+    assert (drawn[1] != drawn[4]).any()
+    for renderer.selected in (None, 99, -1):
+        assert np.array_equal(env.render(), plain)
+    renderer.selected, env.g[b.ALIVE, 1] = None, 0
+    dead = env.render()
+    renderer.selected = 1
+    assert np.array_equal(env.render(), dead)
+
+
 def test_pictures_between_two_ticks():
     env = fought()
     (f, g, events), (later, _, _) = env.renderer.ticks()[-2:]

@@ -150,7 +150,8 @@ def test_readme_names_only_files_and_arguments_that_exist():
     for word in readme.replace("`", " ").split():
         if word.startswith("cleanmarl/") and word.endswith(".py"):
             assert (REPO / word).exists(), word
-    fields = {field for script in SCRIPTS for field in vars(module(script).Args())}
+    programs = [*(module(script).Args() for script in SCRIPTS), module("evaluate").Args("runs/...")]
+    fields = {field for args in programs for field in vars(args)}
     flags = {word.strip('`.,;:)("') for word in readme.split() if word.strip("`(").startswith("--")}
     known = {f"--{field.replace('_', '-')}" for field in fields} | {"--logdir", "--help", "--steps"}
     assert {flag.split("=")[0] for flag in flags} <= known

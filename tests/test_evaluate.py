@@ -1,0 +1,550 @@
+"""Trained models are loaded, evaluated and filmed, and what cannot work ends with one line."""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from cleanmarl.env_wrappers import make_env
+from cleanmarl.evaluate import describe, describe_wins
+from cleanmarl.usage import UsageError
+from cleanmarl.video import Video
+from tests.helpers import ENVIRON, REPO, SCRIPTS, command, module, run_dir, run_here
+
+LBF = ("lbf", "Foraging-5x5-2p-1f-v3")
+SPREAD = ("pz", "simple_spread_v3")
+SMACLITE = ("smaclite", "3m")
+CLOCK = ("pz", "clock", "tests.envs")
+SEED = 1000000
+
+
+def save(folder, env=LBF, script="qmix", name="model.pt", **changes):
+    """The folder of a run whose networks are random; `changes` are to what is saved."""
+    m, team = module(script if script in SCRIPTS else "qmix"), make_env(*env)
+    args = vars(m.Args(env_type=env[0], env_name=env[1], env_family=env[2] if len(env) > 2 else "mpe", hidden_dim=16))
+    (n_agents, obs_dim), n_actions = team.observation_space["obs"].shape, int(team.action_space.nvec[0])
+    torch.manual_seed(1)
+    q_network = m.QNetwork(obs_dim, n_actions, 16, 1)
+    for parameter in q_network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    mixer = m.Mixer(n_agents, team.observation_space["state"].shape[0], args["hyper_dim"])
+    saved = {"script": script, "args": args, "q_network": q_network.state_dict(), "mixer": mixer.state_dict()}
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(saved | changes, folder / name)
+    return folder
+
+
+@pytest.fixture
+def evaluate(tmp_path, monkeypatch, capfd):
+    """Call evaluate.py in this process: the exit code and what it has written to stdout and stderr."""
+
+    def call(*args):
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            run_here("evaluate", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+        return stop.value.code, *capfd.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def figures(evaluate):
+    def call(*args):
+        code, out, err = evaluate(*args, "--json")
+        assert (code, out.count("\n")) == (0, 1), err
+        return json.loads(out)
+
+    return call
+
+
+def greedy_rollout(path, env, episodes):
+    """Returns, lengths and battles won, independently of evaluate.py and of the scripts' loops."""
+    saved, results = torch.load(path, weights_only=True), []
+    sizes = saved["q_network"]
+    obs_dim, n_actions = next(iter(sizes.values())).shape[1], len(sizes["head.bias"])
+    arguments = saved["args"]["hidden_dim"], saved["args"]["num_layers"]
+    q_network = module(saved["script"]).QNetwork(obs_dim, n_actions, *arguments)
+    q_network.load_state_dict(sizes)
+    team = make_env(*env)
+    for i in range(episodes):
+        (obs, _), history, total, steps, over = team.reset(seed=SEED + i), [], 0, 0, False
+        while not over:
+            history.append(torch.as_tensor(obs["obs"]))
+            with torch.no_grad():
+                if saved["script"] == "qmix_lstm":  # the whole history, in one sequence
+                    values = q_network(torch.stack(history)[None])[0][0, -1]
+                else:
+                    values = q_network(history[-1])
+            values[~torch.as_tensor(obs["avail_actions"])] = -torch.inf
+            obs, reward, terminated, truncated, info = team.step(values.argmax(dim=1).numpy())
+            total, steps, over = total + reward, steps + 1, terminated or truncated
+        results.append((total, steps, info.get("battle_won")))
+    return [list(values) for values in zip(*results)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("env", [LBF, SPREAD, SMACLITE])
+def test_figures_are_those_of_an_independent_rollout(script, env, figures, tmp_path, monkeypatch):
+    small = ("--hidden-dim", 16, "--hyper-dim", 8, "--batch-size", 4, "--train-freq", 4)
+    small += ("--eval-steps", 30, "--num-eval-ep", 1)
+    args = ("--env-type", env[0], "--env-name", env[1], "--total-timesteps", 1500, *small)
+    run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    for best, name in (((), "model.pt"), (("--best",), "best_model.pt")):
+        found = figures(run_dir(tmp_path), "--episodes", 4, *best)
+        returns, lengths, won = greedy_rollout(run_dir(tmp_path) / name, env, 4)
+        assert found["return"]["episodes"] == pytest.approx(returns)
+        assert found["return"]["mean"] == pytest.approx(np.mean(returns))
+        assert found["return"]["std"] == pytest.approx(np.std(returns))
+        assert found["length"]["episodes"] == lengths
+        assert found.get("battles_won", {"episodes": [None] * 4})["episodes"] == won
+        assert (found["script"], found["num_episodes"], found["seed"]) == (script, 4, SEED)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_figures_of_random_networks(script, figures, tmp_path):
+    found = figures(save(tmp_path / "run", script=script), "--episodes", 5)
+    returns, lengths, _ = greedy_rollout(tmp_path / "run" / "model.pt", LBF, 5)
+    assert found["return"]["episodes"] == pytest.approx(returns)
+    assert found["length"]["episodes"] == lengths
+    assert "battles_won" not in found
+
+
+def test_the_table_has_the_same_figures(evaluate, figures, tmp_path):
+    run = save(tmp_path / "run", env=SMACLITE)
+    found, (code, out, err) = figures(run, "--episodes", 6), evaluate(run, "--episodes", 6)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == f"{run}/model.pt, trained by qmix, on smaclite 3m"
+    assert lines[1] == "6 greedy episodes, seeds 1000000 to 1000005"
+    for name, line in zip(("return", "length", "battles_won"), lines[3:], strict=True):
+        row = found[name]
+        numbers = [row["mean"], *([row["std"]] if "std" in row else []), *row["interval"]]
+        words = line.removeprefix(name.replace("_", " ")).split()
+        assert [word for word in words if word != "to"] == [f"{number:.3f}" for number in numbers]
+
+
+def test_any_episode_can_be_played_again(figures, tmp_path):
+    run = save(tmp_path / "run", env=SPREAD)
+    found, again = figures(run, "--episodes", 5), figures(run, "--episodes", 5)
+    assert found == again
+    assert len(set(found["return"]["episodes"])) == 5
+    for i in (0, 3):
+        alone = figures(run, "--episodes", 1, "--seed", SEED + i)
+        assert alone["return"]["episodes"] == [found["return"]["episodes"][i]]
+
+
+def test_intervals():
+    wins = describe_wins([1.0] * 8 + [0.0] * 2)
+    assert wins["mean"] == 0.8
+    assert wins["interval"] == pytest.approx([0.4902, 0.9433], abs=1e-4)
+    assert describe_wins([0.0] * 5)["interval"] == [0, pytest.approx(0.4345, abs=1e-4)]
+    assert describe_wins([1.0] * 5)["interval"] == [pytest.approx(0.5655, abs=1e-4), 1]
+    assert describe([3.0])["interval"] == [3, 3]
+    values = np.random.default_rng(0).normal(5, 2, 400)
+    row = describe(values)
+    assert row["interval"] == describe(values)["interval"]
+    assert row["interval"] == pytest.approx([values.mean() - 0.196, values.mean() + 0.196], abs=0.03)
+
+
+def test_which_model_of_a_run(evaluate, figures, tmp_path):
+    run = save(tmp_path / "run")
+    save(run, name="best_model.pt", env=LBF)
+    assert figures(run, "--episodes", 1)["model"].endswith("run/model.pt")
+    assert figures(run, "--episodes", 1, "--best")["model"].endswith("run/best_model.pt")
+    assert figures(run / "best_model.pt", "--episodes", 1)["model"].endswith("run/best_model.pt")
+    (run / "model.pt").unlink()
+    code, out, err = evaluate(run, "--episodes", 1)
+    assert code == 0
+    assert "run/best_model.pt" in out
+    assert "no model.pt" in err
+
+
+def test_another_environment_of_the_same_sizes(evaluate, figures, tmp_path):
+    found = figures(save(tmp_path / "run"), "--episodes", 2, "--env-name", "Foraging-6x6-2p-1f-v3")
+    assert found["env_name"] == "Foraging-6x6-2p-1f-v3"
+    code, _, err = evaluate(tmp_path / "run", "--env-name", "Foraging-5x5-3p-1f-v3")
+    assert code == 2
+    assert "the model is for 2 agents, 11 observations and 6 actions" in err
+    assert "Foraging-5x5-3p-1f-v3 has 3 agents, 15 observations and 6 actions" in err
+
+
+# Scripts and environments of the user's own
+
+
+OWN = """
+from cleanmarl.qmix import QNetwork, evaluate as ours
+played = []
+def evaluate(env, q_network, num_episodes, device):
+    print("this goes to stderr")
+    played.append(1)
+    if len(played) == 4:
+        raise KeyboardInterrupt
+    return ours(env, q_network, num_episodes, device)
+"""
+
+
+@pytest.mark.parametrize("script", ["qmix", "qmix_lstm"])
+def test_a_copy_of_a_script(script, evaluate, figures, tmp_path):
+    shutil.copy(REPO / "cleanmarl" / f"{script}.py", tmp_path / "my_copy.py")
+    run = save(tmp_path / "run", script=script)
+    expected = figures(run, "--episodes", 3)["return"]
+    saved = torch.load(run / "model.pt", weights_only=True)
+    torch.save(saved | {"script": "my_copy"}, run / "model.pt")
+    assert figures(run, "--episodes", 3, "--script", "my_copy.py")["return"] == expected
+    code, _, err = evaluate(run)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "'my_copy'" in err
+    assert "--script" in err
+
+
+def test_a_script_with_other_networks(evaluate, tmp_path):
+    code, _, err = evaluate(save(tmp_path / "run"), "--script", REPO / "cleanmarl" / "qmix_lstm.py")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--script" in err
+
+
+def test_an_environment_of_ones_own_has_to_be_named(evaluate, figures, tmp_path):
+    run = save(tmp_path / "run", env=CLOCK)
+    for some in ((), ("--env-family", "tests.envs"), ("--env-name", "clock")):
+        code, _, err = evaluate(run, *some)
+        assert (code, err.count("\n")) == (2, 1)
+        assert all(word in err for word in ("clock", "tests.envs", "--env-family", "--env-name"))
+    found = figures(run, "--episodes", 2, "--env-family", "tests.envs", "--env-name", "clock")
+    assert found["return"]["episodes"] == [10, 10]
+
+
+def test_ctrl_c_keeps_the_figures(evaluate, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    code, out, err = evaluate(save(tmp_path / "run"), "--script", "own.py", "--json")
+    assert code == 130
+    assert json.loads(out)["num_episodes"] == 3
+    assert err.count("this goes to stderr") == 4
+    assert "stopped after 3 of 100 episodes" in err
+    # A film that is not whole is thrown away, a whole one stays.
+    for episodes, left in ((4, []), (3, ["film.gif"])):
+        code, out, err = evaluate(
+            tmp_path / "run", "--script", "own.py", "--video", "film.gif", "--video-episodes", episodes
+        )
+        assert code == 130
+        assert "3 greedy episodes" in out
+        assert ("thrown away" in err) == (not left)
+        assert [path.name for path in tmp_path.iterdir() if "film" in path.name or "video" in path.name] == left
+
+
+@pytest.mark.slow
+def test_ctrl_c_from_the_terminal(tmp_path):
+    (tmp_path / "own.py").write_text(OWN.replace("== 4", "== 0").replace("this", "\\nthis"))
+    args = (save(tmp_path / "run"), "--script", "own.py", "--episodes", 10**6, "--video", "film.mp4")
+    process = subprocess.Popen(
+        command("evaluate", *args, "--video-episodes", 10**6),
+        cwd=tmp_path,
+        env=ENVIRON,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while "this goes" not in process.stderr.readline() or not list(tmp_path.glob(".video-*/film.mp4")):
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)  # ffmpeg gets it too, as in a terminal
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "greedy episodes" in out or not out  # nothing if the first had not ended
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".py") == ["run"]
+
+
+# What cannot be loaded
+
+
+class Attack:
+    """An object whose unpickling makes the folder `marker`."""
+
+    def __reduce__(self):
+        return os.mkdir, ("marker",)
+
+
+def plain_pickle(path, good):
+    path.write_bytes(pickle.dumps({**good, "script": Attack()}))
+
+
+def zipped_pickle(path, good):
+    torch.save({**good, "args": Attack()}, path)
+
+
+def old_format(path, good):
+    torch.save({**good, "q_network": Attack()}, path, _use_new_zipfile_serialization=False)
+
+
+def replaced_in_the_archive(path, good):
+    torch.save(good, path)
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, pickle.dumps(Attack()) if name.endswith("data.pkl") else content)
+
+
+def whole_module(path, good):
+    torch.save(module("qmix").QNetwork(11, 6, 16, 1), path)
+
+
+def torchscript(path, good):
+    torch.jit.script(torch.nn.Linear(2, 2)).save(path)
+
+
+def cut_off(path, good):
+    torch.save(good, path)
+    path.write_bytes(path.read_bytes()[:-700])
+
+
+def flipped(path, good):
+    torch.save(good, path)
+    content = bytearray(path.read_bytes())
+    content[200:260] = bytes(60)
+    path.write_bytes(content)
+
+
+NO_MODELS = [
+    plain_pickle,
+    zipped_pickle,
+    old_format,
+    replaced_in_the_archive,
+    whole_module,
+    torchscript,
+    cut_off,
+    flipped,
+]
+CHANGES = [
+    {"script": 3},
+    {"args": None},
+    {"args": {}},
+    {"q_network": {}},
+    {"q_network": [1]},
+    {"q_network": {"head.bias": 3}},
+    {"mixer": None},
+    b"",
+    b"not a model",
+    [],
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", NO_MODELS + CHANGES, ids=lambda make: getattr(make, "__name__", str(make)))
+def test_files_that_are_no_models(make, evaluate, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = save(tmp_path / "run") / "model.pt"
+    good = torch.load(path, weights_only=True)
+    if callable(make):
+        make(path, good)
+    elif isinstance(make, bytes):
+        path.write_bytes(make)
+    else:
+        torch.save(good | make if isinstance(make, dict) else make, path)
+    code, out, err = evaluate(path.parent)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "damaged or no model" in err
+    assert not (tmp_path / "marker").exists()
+
+
+def test_the_attack_would_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    zipped_pickle(tmp_path / "model.pt", {})
+    torch.load(tmp_path / "model.pt", weights_only=False)
+    assert (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("part", ["script", "env_family", "env_name"])
+def test_a_model_does_not_choose_what_is_imported(part, evaluate, tmp_path):
+    (tmp_path / "evil.py").write_text("import os\nos.mkdir('marker')\n")
+    run = save(tmp_path / "run", env=SPREAD)
+    saved = torch.load(run / "model.pt", weights_only=True)
+    changed = {"env_family": "evil"} if part == "env_family" else {"env_name": "..evil"} if part == "env_name" else {}
+    changes = {"script": "evil\n\033[2Jevil"} if part == "script" else {}
+    torch.save(saved | changes | {"args": saved["args"] | changed}, run / "model.pt")
+    code, out, err = evaluate(run)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "\033" not in err
+    assert not (tmp_path / "marker").exists()
+
+
+BAD = [
+    (("nowhere",), "no such run"),
+    ((".",), "model.pt or best_model.pt"),
+    (("run", "--best"), "best_model.pt"),
+    (("run/model.pt", "--env-name", "Foraging-5x5-2p-1f-v9"), "Foraging-5x5-2p-1f-v3"),
+    (("run", "--episodes", 0), "--episodes"),
+    (("run", "--video-episodes", 0), "--video-episodes"),
+    (("run", "--seed", -1), "--seed"),
+    (("run", "--script", "my_qmix.py"), "--script"),
+    (("run", "--script", "run/model.pt"), "--script"),
+    (("run", "--script", REPO / "cleanmarl" / "usage.py"), "QNetwork"),
+    (("run", "--video", "film.avi"), ".mp4"),
+    (("run", "--video", "no/such/folder/film.mp4"), "no/such/folder"),
+    (("run", "--video", "film.mp4", "--render"), "--render"),
+]
+
+
+@pytest.mark.parametrize(("args", "words"), BAD, ids=lambda value: " ".join(map(str, value))[:40])
+def test_one_line(args, words, evaluate, tmp_path):
+    save(tmp_path / "run")
+    code, out, err = evaluate(*args)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert err.startswith("evaluate.py: ")
+    assert words in err
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_package_for_videos_is_missing(evaluate, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "moviepy", None)
+    monkeypatch.setitem(sys.modules, "moviepy.config", None)
+    code, out, err = evaluate(save(tmp_path / "run"), "--video", "film.mp4")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert 'pip install -e ".[video]"' in err
+    assert evaluate(tmp_path / "run", "--episodes", 1)[0] == 0  # nothing else needs it
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a display")
+@pytest.mark.parametrize("env", [LBF, SPREAD])
+def test_a_window_without_a_display(env, evaluate, tmp_path, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    code, out, err = evaluate(save(tmp_path / "run", env=env), "--render")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "--video" in err
+
+
+@pytest.mark.parametrize("env", [LBF, SPREAD, None])
+def test_a_window(env, tmp_path):
+    save(tmp_path / "run", env=env or short_map(tmp_path / "map"))
+    environ = ENVIRON | {"SDL_VIDEODRIVER": "dummy"}
+    program = "import runpy, sys, pygame\n"
+    program += (
+        "shown, pygame.time.Clock = [], lambda: type('Clock', (), {'tick': lambda self, fps: shown.append(fps)})()\n"
+    )
+    program += f"try:\n    runpy.run_path({str(REPO / 'cleanmarl' / 'evaluate.py')!r}, run_name='__main__')\n"
+    program += "finally:\n    print(len(shown), file=sys.stderr)\n"
+    args = [sys.executable, "-c", program, "run", "--render", "--episodes", "1", "--json"]
+    done = subprocess.run(args, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    steps = json.loads(done.stdout)["length"]["mean"]
+    expected = {LBF: steps + 1, SPREAD: 3 * steps, None: 8 * steps + 1}[env]  # MPE shows each agent's turn
+    assert int(done.stderr.splitlines()[-1]) == expected
+
+
+# Videos
+
+
+def read_video(path):
+    """Every other row and column of the frames, (n, height / 2, width / 2, 3), the seconds and what ffmpeg tells."""
+    if path.suffix == ".gif":
+        from PIL import Image, ImageSequence
+
+        with Image.open(path) as film:
+            shown = [(np.array(frame.convert("RGB")), frame.info["duration"]) for frame in ImageSequence.Iterator(film)]
+        return np.stack([frame[::2, ::2] for frame, _ in shown]), sum(duration for _, duration in shown) / 1000, ""
+    from moviepy import VideoFileClip
+    from moviepy.config import FFMPEG_BINARY
+
+    with VideoFileClip(str(path)) as clip:
+        assert not (np.array(clip.size) % 2).any()
+        frames, seconds = np.stack([frame[::2, ::2] for frame in clip.iter_frames()]), clip.duration
+    return frames, seconds, subprocess.run([FFMPEG_BINARY, "-i", str(path)], capture_output=True, text=True).stderr
+
+
+def short_map(folder):
+    """3m's like, cut off after three steps."""
+    battle = json.loads((REPO / "tests" / "maps" / "ambush.json").read_text()) | {"episode_limit": 3}
+    folder.mkdir()
+    shutil.copytree(REPO / "tests" / "maps" / "units", folder / "units")
+    (folder / "short.json").write_text(json.dumps(battle))
+    return "smaclite", str(folder / "short.json")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a display")
+@pytest.mark.parametrize(("env", "suffix"), [(LBF, "mp4"), (LBF, "gif"), (SPREAD, "mp4"), (None, "mp4")])
+def test_two_episodes_without_a_display(env, suffix, figures, tmp_path, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    env = env or short_map(tmp_path / "map")
+    run = save(tmp_path / "run", env=env)
+    found = figures(run, "--episodes", 3, "--video", f"film.{suffix}")
+    frames, seconds, described = read_video(tmp_path / f"film.{suffix}")
+    per_step, per_second = {"lbf": (1, 5), "pz": (1, 10), "smaclite": (8, 16)}[env[0]]
+    expected = sum(per_step * steps + 1 + per_second for steps in found["length"]["episodes"][:2])
+    assert seconds == pytest.approx(expected / per_second, abs=0.2)
+    assert abs(len(frames) - expected) <= 1
+    first = frames[: per_step * int(found["length"]["episodes"][0]) + 1].astype(np.int16)
+    assert (np.abs(np.diff(first, axis=0)).max(axis=(1, 2, 3)) > 20).mean() > 0.6  # something moves or counts
+    if suffix == "mp4":
+        assert "h264" in described
+        assert "yuv420p(" in described
+    drawn = make_env(*env, render_mode="rgb_array")
+    drawn.reset(seed=SEED)
+    assert np.abs(first[0] - drawn.render()[::2, ::2].astype(int)).mean() < 3  # it is the first episode
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert found == figures(run, "--episodes", 3)  # pictures change nothing
+
+
+def test_what_is_not_a_picture(tmp_path):
+    video = Video(tmp_path / "film.mp4", 5)
+    for frame in (None, np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), [np.zeros((4, 4, 3), np.uint8)]):
+        with pytest.raises(UsageError, match="--video"):
+            video.add(frame)
+    video.add(np.zeros((33, 65, 3), np.uint8))
+    with pytest.raises(UsageError, match="followed by"):
+        video.add(np.zeros((40, 65, 3), np.uint8))
+    video.close()
+    assert not list(tmp_path.iterdir())
+
+
+# Runs that are killed
+
+
+KILLER = """
+import os, random, runpy, signal, sys, time
+import cleanmarl.qmix, lbforaging, torch._dynamo, wandb
+
+random.seed(int(sys.argv[1]))
+for k in range(10):
+    os.mkdir(f"run{k}")
+    pid = os.fork()
+    if pid == 0:
+        os.chdir(f"run{k}")
+        sys.argv[1:] = sys.argv[2:]
+        runpy.run_path(cleanmarl.qmix.__file__, run_name="__main__")
+    while not [name for path, _, names in os.walk(f"run{k}") for name in names if name == "best_model.pt"]:
+        time.sleep(0.01)
+    time.sleep(random.uniform(0, 0.6))
+    os.kill(pid, signal.SIGKILL)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="starts runs that have imported everything already")
+def test_killed_at_any_moment(tmp_path, figures):
+    """Every episode is followed by an evaluation, and nearly every other one writes the best model anew."""
+    args = ("--env-type", "lbf", "--env-name", LBF[1], "--batch-size", "2", "--eval-steps", "1", "--num-eval-ep", "1")
+    killer = [sys.executable, "-c", KILLER, str(np.random.SeedSequence().entropy % 10**6), *args, "--log-every", "1"]
+    done = subprocess.run(killer, cwd=tmp_path, env=ENVIRON, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for k in range(10):
+        run = run_dir(tmp_path / f"run{k}")
+        saved = torch.load(run / "best_model.pt", weights_only=True)
+        assert all(value.isfinite().all() for value in saved["q_network"].values())
+        assert not (run / "model.pt").exists()
+        EventAccumulator(str(run)).Reload().Tags()
+        figures(run, "--episodes", 1)
