@@ -195,7 +195,7 @@ def test_ctrl_c_saves_and_closes(script, to_all, start, tmp_path):
     weights = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
     assert weights["script"] == script
     logged = scalars(tmp_path)
-    assert len(logged["rollout/ep_reward"]) >= 50
+    assert len(logged["rollout/ep_reward"]) >= 40  # parallel environments may end episodes in the same step
     assert len(logged["eval/ep_reward"]) >= 1
     assert gone(process)
 
