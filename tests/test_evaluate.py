@@ -429,7 +429,7 @@ def test_a_window_without_a_display(env, evaluate, tmp_path, monkeypatch):
 @pytest.mark.parametrize("env", [LBF, SPREAD, None])
 def test_a_window(env, tmp_path):
     save(tmp_path / "run", env=env or short_map(tmp_path / "map"))
-    environ = ENVIRON | {"SDL_VIDEODRIVER": "dummy"}
+    environ = ENVIRON | {"SDL_VIDEODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
     program = "import runpy, sys, pygame\n"
     program += (
         "shown, pygame.time.Clock = [], lambda: type('Clock', (), {'tick': lambda self, fps: shown.append(fps)})()\n"
