@@ -163,10 +163,7 @@ class SMACliteVectorEnv(VectorEnv):
         what = "one for each agent of each battle" if self.arrays else "for each agent, one for each battle"
         joint = whole_numbers(actions, shape, f"whole numbers {shape}, {what}")
         joint = joint if self.arrays else np.ascontiguousarray(joint.T)
-        obs, state = (
-            np.empty_like(self.obs),
-            np.empty_like(self.state),
-        )  # they are the caller's own, never written again
+        obs, state = np.empty_like(self.obs), np.empty_like(self.state)  # the caller's own, never written again
         battle, agent = self.play(joint, obs, state)
         if battle >= 0:
             available, action = np.flatnonzero(self.avail[battle, agent]).tolist(), joint[battle, agent]
