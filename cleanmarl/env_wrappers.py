@@ -1,7 +1,7 @@
 """SMAClite, PettingZoo and Level-Based Foraging behind one face: a gymnasium.Env for a team with a common reward.
 
 ``make_env`` makes them, ``get_map`` names SMAClite's for gymnasium. They observe a dictionary, ``obs`` (n_agents,
-obs_dim) float32, ``state`` (state_dim,) float32, ``avail_actions`` (n_agents, n_actions) bool, and act in MultiDiscrete.
+obs_dim) float32, ``state`` (state_dim,) float32, ``avail_actions`` (n_agents, n_actions) bool. Actions: MultiDiscrete.
 """
 
 import copy
