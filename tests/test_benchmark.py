@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,12 +14,11 @@ import tarfile
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.helpers import CLOCK, REPO, SCRIPTS
 
-pytest.importorskip("ray", reason='needs pip install -e ".[benchmark]"')
-pd = pytest.importorskip("pandas")
 KEY = ["environment", "label", "seed"]
 
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc")
@@ -204,7 +204,23 @@ def test_a_node_without_the_drivers_disk_sends_the_files(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
+def test_speed_has_every_table():
+    few = ("--steps", 200, "--rounds", 1, "--seconds", 0.01, "--num-envs", 2, "--maps", "3m", "--replay-maps", "3m")
+    code, output = run("speed", *few, "--tasks", "lbf:Foraging-5x5-2p-1f-v3", "--scripts", "qmix", "qmix_lstm")
+    assert code == 0, output
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in output.splitlines() if line[:2] == "| "]
+    names = "environment lbf:Foraging-5x5-2p-1f-v3 map 3m script qmix qmix_lstm script qmix qmix_lstm map 3m"
+    assert [row[0] for row in rows] == names.split()
+    shares = [int(share) for share in re.findall(r"(\d+)%", rows[5][-1])]
+    assert 97 <= sum(shares) <= 103
+    # A step of 3m: observations (3, 33), state (48,), both again, available actions (3, 9), actions, reward, done.
+    assert rows[-1][1] == f"{4 * 2 * (3 * 33 + 48) + 3 * 9 + 3 * 8 + 4 + 1:,d}"
+
+
 def test_what_cannot_work_is_one_line(tmp_path):
+    assert run("speed", "--maps", "4m")[1].startswith("speed.py: --maps: there is no 4m; choose from ")
+    assert run("speed", "--tasks", "3m")[0] == 2
     for program in ("run", "plot"):
         assert run(program, "smok") == (
             2,
