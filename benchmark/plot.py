@@ -122,7 +122,7 @@ class Summary:
         self.scores = self.values[self.metric]
         self.steps = np.arange(1, BINS + 1) / BINS * curves[0]["step"].max()
 
-    def solved(self, threshold):
+    def reached(self, threshold):
         """Steps and minutes after which each seed has stayed at the threshold for five bins; None if it never has."""
         for scores, seconds in zip(self.scores, self.values["seconds"]):
             stays = (np.lib.stride_tricks.sliding_window_view(scores, 5) >= threshold).all(axis=1)
@@ -155,8 +155,9 @@ def draw(summaries, path):
         for summary in summaries:
             if summary.line.environment == environment:
                 middle, low, high = estimate(summary.scores, interquartile_mean)
-                color, label = f"C{labels.index(summary.line.label)}", f"{summary.line.label}, n = {len(summary.seeds)}"
-                axis.plot(summary.steps, middle, color=color, label=label)
+                i, label = labels.index(summary.line.label), f"{summary.line.label}, n = {len(summary.seeds)}"
+                color, dashes = f"C{i}", ("-", "--", "-.", ":")[i % 4]  # lines may lie on top of each other
+                axis.plot(summary.steps, middle, color=color, linestyle=dashes, label=label)
                 axis.fill_between(summary.steps, low, high, color=color, alpha=0.2, linewidth=0)
                 axis.set(title=environment, xlabel="environment steps", ylabel=f"{names[summary.metric]} (evaluation)")
         axis.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
@@ -171,10 +172,10 @@ def draw(summaries, path):
 def table(suite, lines, summaries):
     """Final performance, commands, and what is missing, in markdown."""
     threshold = THRESHOLDS.get(suite, np.inf)
-    solved = (
-        f"*Solved*: {threshold:g} or more in five evaluations in a row"
+    rule = (
+        f"*Reached*: {threshold:g} or more in five evaluations in a row, at any time"
         if suite in THRESHOLDS
-        else "*Solved*: no figure set"
+        else "*Reached*: no figure set"
     )
     machines = dict.fromkeys(run["machine"] for summary in summaries for run in summary.runs)
     text = [
@@ -185,21 +186,21 @@ def table(suite, lines, summaries):
         "Greedy evaluation episodes: the part of the battles won, or the return where there are no battles. An "
         f"evaluation here is the mean over one of {BINS} equal parts of the run; *best* is chosen for each seed. Mean "
         "over seeds [95% stratified bootstrap interval over seeds; three seeds or less make it too narrow]. "
-        f"{solved}; after how many steps and minutes is the mean over the seeds that have solved it. "
+        f"{rule}; after how many steps and minutes is the mean over the seeds that have reached it. "
         f"Machine: {'; '.join(machines)}, one core for each run.\n",
-        "| environment | line | seeds | steps | last evaluation | best evaluation | solved | after steps "
+        "| environment | line | seeds | steps | last evaluation | best evaluation | reached | after steps "
         "| after minutes | known figures (other code, other budgets) |",
         "|-|-|-|-|-|-|-|-|-|-|",
     ]
     for summary in summaries:
         line, count = summary.line, len(summary.seeds)
-        solved = np.array([after for after in summary.solved(threshold) if after]).reshape(-1, 2)
+        reached = np.array([after for after in summary.reached(threshold) if after]).reshape(-1, 2)
         cells = [line.environment, line.label, count, f"{summary.steps[-1]:,.0f}"]
         last_and_best = np.stack([summary.scores[:, -1], summary.scores.max(axis=1)], axis=1)
         for mean, low, high in zip(*estimate(last_and_best, np.mean)):
             cells.append(f"{mean:.2f} [{low:.2f}, {high:.2f}]" if count > 1 else f"{mean:.2f}")
-        cells.append(f"{len(solved)} of {count} seeds" if suite in THRESHOLDS else "-")
-        cells += [f"{solved[:, 0].mean():,.0f}", f"{solved[:, 1].mean():.1f}"] if len(solved) else ["-", "-"]
+        cells.append(f"{len(reached)} of {count} seeds" if suite in THRESHOLDS else "-")
+        cells += [f"{reached[:, 0].mean():,.0f}", f"{reached[:, 1].mean():.1f}"] if len(reached) else ["-", "-"]
         text.append(f"| {' | '.join(map(str, [*cells, KNOWN.get(line.environment, '')]))} |")
     text += ["\n## Commands\n", "| environment | line | seeds k | command | commit |", "|-|-|-|-|-|"]
     for summary in summaries:

@@ -1,22 +1,21 @@
-"""SMAClite, PettingZoo and Level-Based Foraging behind one face: a gymnasium.Env for a team with a common reward.
-
-``make_env`` makes them, ``get_map`` names SMAClite's for gymnasium. They observe a dictionary, ``obs`` (n_agents,
-obs_dim) float32, ``state`` (state_dim,) float32, ``avail_actions`` (n_agents, n_actions) bool. Actions: MultiDiscrete.
-"""
+"""SMAClite, PettingZoo and Level-Based Foraging behind one face: ``make_env`` makes a ``TeamEnv`` of any."""
 
 import copy
 import importlib
-import pkgutil
-import sys
 
 import gymnasium as gym
 import numpy as np
 
+from cleanmarl.parallel_envs import make_parallel_env
 from cleanmarl.usage import UsageError, check_name
 
 
 class TeamEnv(gym.Env):
-    """What the families have in common: spaces, agent ids, the seed of the first reset. Smaller agents are padded."""
+    """A ``gymnasium.Env`` for a team with a common reward.
+
+    It observes a dictionary of ``obs`` (n_agents, obs_dim) float32, ``state`` (state_dim,) float32, ``avail_actions``
+    (n_agents, n_actions) bool; actions are MultiDiscrete. Agents with shorter observations or fewer actions are padded.
+    """
 
     def __init__(self, env, obs_dims, action_dims, state_dim, agent_ids, seed):
         self.env, self.close, self.render, self.first_seed = env, env.close, env.render, seed
@@ -32,18 +31,30 @@ class TeamEnv(gym.Env):
         self.action_space = gym.spaces.MultiDiscrete([n_actions] * n_agents)
 
     def reset(self, *, seed=None, options=None):
-        """Start an episode. The first reset without a `seed` uses the one that make_env was given."""
+        """Start an episode and return (observation, {}). `seed` defaults to ``make_env``'s the first time."""
         seed, self.first_seed = (self.first_seed if seed is None else seed), None
         super().reset(seed=seed)
         return self.observe(*self.env.reset(seed=seed, options=options)), {}
 
     def step(self, actions):
+        """Take `actions`, (n_agents,) ints. One that is not available is an error or does nothing, see the family.
+
+        Returns
+        -------
+        observation : dict
+        reward : float
+            The sum over the agents.
+        terminated, truncated : bool
+            Whether the task has ended, and whether a time limit has cut it off.
+        info : dict
+            On SMAClite ``battle_won``, a bool.
+        """
         observations, rewards, terminated, truncated, info = self.env.step(np.asarray(actions).tolist())
         return self.observe(observations, info), float(np.sum(rewards)), bool(terminated), bool(truncated), info
 
 
 class SMACliteEnv(TeamEnv):
-    """A map of `package`, smaclite_jit or the original smaclite, with SMAC's episode limit; `info["battle_won"]`."""
+    """A map of `package`, ``smaclite_jit`` or the original ``smaclite``, with SMAC's episode limit."""
 
     def __init__(self, env_name, package, agent_ids, seed, **drawn):
         env = gym.make(**get_map(env_name, package), disable_env_checker=True, **drawn)
@@ -88,7 +99,7 @@ class LBFEnv(TeamEnv):
 
 
 class PettingZooEnv(TeamEnv):
-    """A PettingZoo parallel environment: common reward the sum over agents, state its `state()` where it has one.
+    """A PettingZoo parallel environment: common reward the sum over agents, state its ``state()`` where it has one.
 
     It ends with the last agents: truncated if one is only cut off. Those out of the game see zeros, have only action 0.
     """
@@ -137,7 +148,7 @@ class PettingZooEnv(TeamEnv):
 
 
 def get_map(env_name, package="smaclite_jit"):
-    """What gym.make and gym.make_vec want for a map of `package`: `env_name` is its name or the path of a JSON file."""
+    """The arguments of ``gym.make``, a dict, for a map of `package`: `env_name` is its name or a JSON file's path."""
     custom, _ = importlib.import_module("smaclite_jit.custom"), importlib.import_module(package)
     try:
         return custom.find(env_name, package)
@@ -145,40 +156,29 @@ def get_map(env_name, package="smaclite_jit"):
         raise UsageError(f"--env-name: {error}") from error
 
 
-def make_parallel_env(env_name, env_family, **drawn):
-    """The parallel environment `env_name` of mpe2, of `pettingzoo.<env_family>`, or of a module of the user's own."""
-    pettingzoo = importlib.import_module("pettingzoo")
-    families = {"mpe", *(name.split("/")[0] for name in pettingzoo.aec_registry)}
-    module_name = f"{'mpe2' if env_family == 'mpe' else env_family}.{env_name}"
-    if env_family == "mpe":
-        modules = pkgutil.iter_modules(importlib.import_module("mpe2").__path__)
-        check_name("--env-name", env_name, [module.name for module in modules if "_v" in module.name])
-    elif env_family in families:
-        ids = [name.replace("-v", "_v").split("/") for name in pettingzoo.parallel_registry]
-        check_name("--env-name", env_name, [name for family, name in ids if family == env_family])
-        try:
-            return pettingzoo.make("parallel", f"{env_family}/{env_name}", **drawn)
-        except (ImportError, pettingzoo.env_registry.exceptions.FailedToImport) as error:
-            raise UsageError(f'--env-family: first pip install "pettingzoo[{env_family}]"') from error
-    elif "" not in sys.path:
-        sys.path.insert(0, "")  # the current folder, as `python -m` does: where the user stands
-    try:
-        module = importlib.import_module(module_name)
-    except (ModuleNotFoundError, TypeError) as error:  # a TypeError: the name starts with a dot
-        if not f"{module_name}.".startswith(f"{getattr(error, 'name', '')}."):
-            raise
-        hint = f"{', '.join(sorted(families))} or the package of a module that can be imported from here"
-        raise UsageError(f"--env-family, --env-name: there is no module {module_name}; give {hint}") from error
-    if not hasattr(module, "parallel_env"):
-        raise UsageError(f"--env-name: {module_name} must have a function parallel_env() that returns a ParallelEnv")
-    return module.parallel_env(**drawn)
-
-
 def make_env(env_type, env_name, env_family="mpe", agent_ids=True, seed=None, render_mode=None):
-    """Make an environment as this module's docstring describes it; its first reset uses `seed` unless given another.
+    """Make an environment whose first reset uses `seed` unless it is given another.
 
-    `env_family` is for `pz`: mpe, a family of PettingZoo's or your own package. `render_mode` is None, "rgb_array" or
-    "human". UsageErrors tell what cannot work.
+    Parameters
+    ----------
+    env_type : {"smaclite", "pz", "lbf", "smaclite_upstream"}
+    env_name : str
+        A map or the path of a map's JSON file, a PettingZoo environment, an LBF id.
+    env_family : str
+        Of ``pz`` only: mpe, a family of PettingZoo's or your own package.
+    agent_ids : bool
+        Append each agent's one-hot id to its row of ``obs``.
+    seed : int, optional
+    render_mode : {None, "rgb_array", "human"}
+
+    Returns
+    -------
+    TeamEnv
+
+    Raises
+    ------
+    UsageError
+        One line that names the argument and says what to do.
     """
     families = {"smaclite": (SMACliteEnv, "smaclite_jit"), "smaclite_upstream": (SMACliteEnv, "smaclite")}
     families |= {"pz": (PettingZooEnv, env_family), "lbf": (LBFEnv,)}

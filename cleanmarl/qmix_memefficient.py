@@ -57,7 +57,7 @@ class Args:
     hyper_dim: int = 64
     """hidden width of the hypernetwork and the mixer"""
     num_layers: int = 1
-    """hidden layers of the Q-network"""
+    """hidden layers of the Q-network, after the first"""
     target_network_update_freq: int = 1
     """update the target networks every this many episodes"""
     polyak: float = 0.01
@@ -115,7 +115,7 @@ class Mixer(nn.Module):
         self.w1, self.b1 = nn.Linear(state_dim, n_agents * hyper_dim), nn.Linear(state_dim, hyper_dim)
         self.w2, self.w1_shape = nn.Linear(state_dim, hyper_dim), (n_agents, hyper_dim)
         self.v = nn.Sequential(nn.Linear(state_dim, hyper_dim), nn.ReLU(), nn.Linear(hyper_dim, 1))
-        # Start Q_tot at the scale of the agents' values: torch's defaults start it orders of magnitude too large.
+        # Start Q_tot at the scale of the agents' values: torch's defaults start it up to a thousand times larger.
         for layer, bias in ((self.w1, 1 / n_agents), (self.b1, 0), (self.w2, 1 / hyper_dim), (self.v[-1], 0)):
             layer.weight.data.mul_(0.1)
             layer.bias.data.fill_(bias)

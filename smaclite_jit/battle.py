@@ -1,7 +1,7 @@
 """One battle, advanced by one environment step of eight ticks in a compiled function.
 
-The state is a structure of arrays: `f` (fields, units) float64 with the rows X ... TO_Y, `g` (fields, units) int64 with
-the rows ALIVE ... ORDER_TARGET. `c` (constants, units) float64 and `damage` (units, units) never change. Unit ids run
+The state is a structure of arrays: ``f`` (fields, units) float64 with the rows X ... TO_Y, ``g`` (fields, units) int64
+with the rows ALIVE ... DRAWN. ``c`` (constants, units) float64 and ``damage`` (units, units) never change. Unit ids run
 over both sides in placement order. Positions are rounded to float32, all else is float64.
 """
 
@@ -241,7 +241,15 @@ def avoid_collisions(f, g, c, rectangles, rmax, lines, work):
 
 @njit(cache=True)
 def hit(f, c, damage, i, j):
-    """All hits of one attack of i on j. Returns the reward."""
+    """All hits of one attack of unit i on unit j.
+
+    A hit of size ``damage[i, j]`` is absorbed by the shield first; of what gets through, the armor is taken off.
+
+    Returns
+    -------
+    float
+        Shield and health that an enemy lost, and 10 if it died; 0 if j is an agent.
+    """
     reward = 0.0
     for _ in range(int(c[HITS, i])):
         if f[HP, j] <= 0:
@@ -351,7 +359,35 @@ def process(f, g, c, damage, i, rmax):
 
 @njit(cache=True)
 def tick(f, g, c, damage, rectangles, attack_x, attack_y, rmax, order, lines, work):
-    """One sixteenth of a second. `order` (units,) is the processing order, -1 behind the last. Returns the reward."""
+    """Play one sixteenth of a second.
+
+    The enemy chooses targets, everybody a preferred velocity, collision avoidance makes new velocities of them. Then
+    one unit after the other moves and attacks, and at the end those without health are taken off.
+
+    Parameters
+    ----------
+    f, g : ndarray
+        The battle; changed in place.
+    c : ndarray
+        The constants of the units.
+    damage : ndarray
+        (units, units): of a hit of the first on the second.
+    rectangles : ndarray
+        (n, 4): x, y, width and height of the blocked parts of the map.
+    attack_x, attack_y : float
+        Where the enemy goes without a target.
+    rmax : float
+        The largest radius of a unit on the map.
+    order : ndarray
+        (units,) unit ids in the order in which they move and attack, -1 behind the last.
+    lines, work : ndarray
+        (4 * len(rectangles) + units, 4) float64: room for half-planes.
+
+    Returns
+    -------
+    float
+        The reward, not yet scaled and without that of the victory.
+    """
     for i in range(f.shape[1]):
         g[INDEXED, i] = g[ALIVE, i]
         f[INDEX_X, i], f[INDEX_Y, i] = f[X, i], f[Y, i]
@@ -370,7 +406,23 @@ def tick(f, g, c, damage, rectangles, attack_x, attack_y, rmax, order, lines, wo
 
 @njit(cache=True)
 def outcome(g, c, raw, max_reward):
-    """What a step of `raw` reward comes to: (reward, done, won)."""
+    """End a step: scale its reward and see who is left.
+
+    Parameters
+    ----------
+    g, c : ndarray
+    raw : float
+        The rewards of its ticks.
+    max_reward : float
+        10 for each enemy, its health and shield, and 200.
+
+    Returns
+    -------
+    reward : float
+        20 * (raw + 200 if won) / max_reward.
+    done, won : bool
+        One side has nobody left; that of the enemy.
+    """
     left = np.zeros(2)
     for i in range(g.shape[1]):
         left[int(c[ENEMY, i])] += g[ALIVE, i]
@@ -380,7 +432,26 @@ def outcome(g, c, raw, max_reward):
 
 @njit(cache=True)
 def advance(f, g, c, damage, rectangles, plan, actions, ids, orders, lines, work):
-    """One environment step with given `orders` (8, units). Returns (reward, done, won)."""
+    """Play one environment step with given random orders.
+
+    Parameters
+    ----------
+    f, g, c, damage, rectangles, lines, work : ndarray
+        As in ``tick``.
+    plan : tuple of float
+        Attack point x and y, largest radius and largest reward.
+    actions : ndarray
+        (n_agents,) int64, available ones.
+    ids : ndarray
+        (2, ids in side): the unit ids of agents and enemies.
+    orders : ndarray
+        (8, units), the ``order`` of each tick.
+
+    Returns
+    -------
+    reward : float
+    done, won : bool
+    """
     give_orders(f, g, c, actions, ids)
     raw = 0.0
     for t in range(TICKS):

@@ -1,4 +1,6 @@
-"""Maps of your own, from JSON files: `gym.make("smaclite_jit/custom-v0", map_file="ambush.json")`.
+"""Maps of your own, from JSON files: ``gym.make("smaclite_jit/custom-v0", map_file="ambush.json")``.
+
+.. code-block:: text
 
     {
       "name": "ambush",
@@ -15,13 +17,16 @@
       "unit_type_ids": {"SNIPER": 0, "ZEALOT": 1, "ZERGLING": 2, "STALKER": 3},     and its order
       "ally_has_shields": true, "enemy_has_shields": true,   whether agents see the shields of each side
       "custom_unit_path": "units",                           where SNIPER.json is, from here; optional
-      "episode_limit": 120                                   steps, then gym.make's environment truncates; optional, 200
+      "episode_limit": 120                                   steps, then it is truncated; optional, 200
     }
 
-`terrain` has `height` rows of `width` cells, strings or lists: `_` is walkable, `X` and `C` are not. In its place,
-`"terrain_preset"` names one of `scenarios.TERRAINS`, 32 x 32. A group stands around (x, y) in a square grid, as
-`layout.place` puts it. Where agents need not see types, `num_unit_types` is 0 (1 means the same) and `unit_type_ids`
-may be {}. Units are those of `scenarios.UNITS` and, in the folder `custom_unit_path` or else the map's, of files like
+``terrain`` has ``height`` rows of ``width`` cells, strings or lists: ``_`` is walkable, ``X`` and ``C`` are not. In its
+place, ``"terrain_preset"`` names one of ``scenarios.TERRAINS``, 32 x 32. A group stands around (x, y) in a square grid,
+as ``layout.place`` puts it. Where agents need not see types, ``num_unit_types`` is 0 (1 means the same) and
+``unit_type_ids`` may be {}. Units are those of ``scenarios.UNITS`` and, in the folder ``custom_unit_path`` or else the
+map's, of files like
+
+.. code-block:: json
 
     {
       "hp": 60, "armor": 0, "damage": 20, "cooldown": 1.5, "speed": 2.8, "attack_range": 8, "size": 0.75,
@@ -29,11 +34,11 @@ may be {}. Units are those of `scenarios.UNITS` and, in the folder `custom_unit_
       "bonuses": {"BIOLOGICAL": 15}, "minimum_scan_range": 8
     }
 
-with distances in cells, times in seconds, `speed` in cells per second and `size` the diameter; `attack_range`, from rim
-to rim, can be "MELEE". Optional, with the meaning and default that `scenarios.UnitType` gives them, are `shield`,
-`energy`, `starting_energy`, `attacks`, `minimum_scan_range`, `bonuses`, `plane`, `hp_regen`, `combat_type` ("DAMAGE" or
-"HEALING"), `targeter` ("STANDARD", "HEAL" for those who heal, "KAMIKAZE" or "LASER_BEAM") and `targeter_kwargs`
-({"radius": 2.2} of a KAMIKAZE, {"width": 2.8, "height": 0.3} of a LASER_BEAM).
+with distances in cells, times in seconds, ``speed`` in cells per second and ``size`` the diameter; ``attack_range``,
+from rim to rim, can be "MELEE". Optional, with the meaning and default that ``scenarios.UnitType`` gives them, are
+``shield``, ``energy``, ``starting_energy``, ``attacks``, ``minimum_scan_range``, ``bonuses``, ``plane``, ``hp_regen``,
+``combat_type`` ("DAMAGE" or "HEALING"), ``targeter`` ("STANDARD", "HEAL" for those who heal, "KAMIKAZE" or
+"LASER_BEAM") and ``targeter_kwargs`` ({"radius": 2.2} of a KAMIKAZE, {"width": 2.8, "height": 0.3} of a LASER_BEAM).
 
 Agents are offered moves only to where x < height and y < width, as in the original: prefer square maps.
 """
@@ -70,7 +75,10 @@ TYPES = {str: "a text", list: "a list", dict: "an object of keys and values", bo
 
 
 class MapError(ValueError):
-    """A file of a map or of a unit that cannot be used: one line with the file, the key and what to do."""
+    """A file of a map or of a unit that cannot be used.
+
+    The message is one line with the file, the key and what to do.
+    """
 
 
 def fail(line):
@@ -204,7 +212,21 @@ def check_placement(groups, units, terrain, at):
 
 
 def load_map(path):
-    """The Map of a JSON file. Raises a MapError, and nothing else, for a file that holds none."""
+    """Read a map, and the units that it needs, from JSON files.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    scenarios.Map
+
+    Raises
+    ------
+    MapError
+        And nothing else, for a file that holds no map that can be played.
+    """
     at, data = f"{path}:", fields(read(path), f"{path}:", MAP, MAP_OPTIONS)
     terrain, units, groups, totals = load_terrain(data, at), dict(UNITS), [], dict.fromkeys(FACTIONS, 0)
     folder = Path(path).parent / data.get("custom_unit_path", "")
@@ -252,9 +274,24 @@ def load_map(path):
 
 
 def find(map_name, package="smaclite_jit"):
-    """What `gym.make` and `gym.make_vec` want: id, time limit and file. `map_name` is a map's or ends in `.json`.
+    """Find a map by its name, or by its file, for ``gym.make`` and ``gym.make_vec``.
 
-    The ids are those of `package`, which may be the original `smaclite`. Raises a MapError.
+    Parameters
+    ----------
+    map_name : str
+        A key of ``scenarios.MAPS``, or the path of a file that ends in ``.json``.
+    package : str
+        Whose environments: ``smaclite_jit``, or the original ``smaclite``, which must have been imported.
+
+    Returns
+    -------
+    dict
+        Keyword arguments: ``id``, ``max_episode_steps`` and, of a file, ``map_file``.
+
+    Raises
+    ------
+    MapError
+        For a map that is not known, or a file that holds none.
     """
     if map_name.endswith(".json"):
         limit = load_map(map_name).episode_limit
@@ -266,13 +303,51 @@ def find(map_name, package="smaclite_jit"):
 
 
 def make_custom(map_file=None, **options):
-    """The environment `smaclite_jit/custom-v0`, truncated at the file's episode limit."""
+    """Make the environment ``smaclite_jit/custom-v0``, which truncates at the file's episode limit.
+
+    ``gym.make`` calls this; its ``max_episode_steps`` can make the limit shorter.
+
+    Parameters
+    ----------
+    map_file : str or path
+        The JSON file.
+    **options
+        Those of ``environment.SMACliteEnv``: ``render_mode`` and ``seed``.
+
+    Returns
+    -------
+    gymnasium.wrappers.TimeLimit
+
+    Raises
+    ------
+    MapError
+        Without a file, or for one that holds no map.
+    """
     env = SMACliteEnv(map_file=need(map_file), **options)
     return TimeLimit(env, env.episode_limit)
 
 
 def make_custom_vector(num_envs=1, map_file=None, **options):
-    """The vector environment `smaclite_jit/custom-v0`: options are those of `vector.SMACliteVectorEnv`."""
+    """Make the vector environment ``smaclite_jit/custom-v0``, for ``gym.make_vec``.
+
+    Parameters
+    ----------
+    num_envs : int
+        Battles.
+    map_file : str or path
+        The JSON file.
+    **options
+        Those of ``vector.SMACliteVectorEnv``: ``max_episode_steps``, ``arrays`` and ``agent_ids``.
+
+    Returns
+    -------
+    vector.SMACliteVectorEnv
+
+    Raises
+    ------
+    MapError
+        Without a file, or for one that holds no map.
+    """
     from smaclite_jit.vector import SMACliteVectorEnv  # compiles more than single battles need
 
     return SMACliteVectorEnv(num_envs, map_file=need(map_file), **options)

@@ -84,11 +84,54 @@ class AvailableActions(gym.spaces.Tuple):
 
 
 class SMACliteEnv(gym.Env):
-    """A team of units against the built-in enemy, on one of `scenarios.MAPS` or on the map of a `map_file`.
+    """A team of units against the built-in enemy, on one of ``scenarios.MAPS`` or on the map of a file.
 
-    Observations are a tuple of float32 vectors (obs_size,), one for each agent; actions a sequence of ints. Every
-    action must be available. There is no time limit here: `gym.make` adds SMAC's, which is `episode_limit`. `seed` is
-    that of a first reset without one. The original's `use_cpp_rvo2` is accepted and makes no difference.
+    Observations are a tuple of float32 vectors (obs_size,), one for each agent; actions a sequence of ints, each of
+    which must be available. There is no time limit here: ``gym.make`` adds SMAC's, which is ``episode_limit``.
+
+    Parameters
+    ----------
+    map_name : str
+        A key of ``scenarios.MAPS``.
+    map_file : str or path, optional
+        A JSON file, see ``smaclite_jit.custom``. It takes the place of ``map_name``.
+    render_mode : {None, "rgb_array", "human"}
+    seed : int, optional
+        Of a first reset without a seed.
+    use_cpp_rvo2 : bool, optional
+        The original has this argument. It makes no difference.
+
+    Attributes
+    ----------
+    n_agents, n_enemies, n_actions, obs_size, state_size : int
+        Sizes, fixed for a map.
+    episode_limit : int
+        Environment steps.
+
+    Raises
+    ------
+    ValueError
+        For an unknown map or render mode; a ``MapError``, which is one, for a file that holds no map.
+
+    References
+    ----------
+    Samvelyan et al., "The StarCraft Multi-Agent Challenge", 2019, arXiv:1902.04043: the task.
+
+    Michalski, Christianos and Albrecht, "SMAClite: A Lightweight Environment for Multi-Agent Reinforcement Learning",
+    2023, arXiv:2305.05566: the rules that are followed here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> env = SMACliteEnv("3m")
+    >>> observations, info = env.reset(seed=1)
+    >>> len(observations), observations[0].shape, env.get_state().shape
+    (3, (30,), (48,))
+    >>> [np.flatnonzero(row).tolist() for row in env.get_avail_actions()]
+    [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]
+    >>> observations, reward, terminated, truncated, info = env.step([4, 4, 4])
+    >>> reward, terminated, truncated, info
+    (0.0, False, False, {'battle_won': False})
     """
 
     # Steps per second in real time, and the pictures of a step that render_ticks makes.
@@ -142,7 +185,22 @@ class SMACliteEnv(gym.Env):
         return play(*battle, actions, *seen, m.lines, m.work)
 
     def reset(self, *, seed=None, options=None):
-        """Put every unit back. The first state is always the same; the seed decides the order of events."""
+        """Put every unit back. The first state is always the same; the seed decides the order of events.
+
+        Parameters
+        ----------
+        seed : int, optional
+            Of numpy's PCG64, which draws the order in which units act in a tick. Without one the stream goes on.
+        options : dict, optional
+            Ignored.
+
+        Returns
+        -------
+        observations : tuple of ndarray
+            ``n_agents`` float32 vectors (obs_size,).
+        info : dict
+            ``battle_won``, False.
+        """
         seed = self.first_seed if seed is None and not self.seeded else seed
         super().reset(seed=seed)
         if seed is not None or not self.seeded:
@@ -156,7 +214,34 @@ class SMACliteEnv(gym.Env):
         return self.get_obs(), {"battle_won": False}
 
     def step(self, actions):
-        """Play half a second. Raises a ValueError, before anything happens, for an action that is not available."""
+        """Play half a second, eight ticks.
+
+        Parameters
+        ----------
+        actions : sequence of int, (n_agents,)
+            0 nothing, for the dead only; 1 stop; 2, 3, 4, 5 move north, south, east, west; 6 + k attack enemy k or,
+            for a healer, heal ally k.
+
+        Returns
+        -------
+        observations : tuple of ndarray
+            ``n_agents`` float32 vectors (obs_size,).
+        reward : float
+            Of the team, scaled such that the damage, the kills and the victory of a whole battle come to 20.
+        terminated : bool
+            One side has nobody left.
+        truncated : bool
+            False.
+        info : dict
+            ``battle_won``: no enemy is left.
+
+        Raises
+        ------
+        ValueError
+            For an action that is not available, or actions of another form. Nothing has happened then.
+        gymnasium.error.ResetNeeded
+            Before the first reset.
+        """
         if not self.seeded:
             raise gym.error.ResetNeeded("call reset() before step()")
         actions = whole_numbers(actions, (self.n_agents,), f"{self.n_agents} whole numbers, one for each agent")
@@ -172,16 +257,37 @@ class SMACliteEnv(gym.Env):
         return self.get_obs(), reward, done, False, {"battle_won": won}
 
     def render(self):
-        """The picture of the state, (height, width, 3) uint8, or None with render_mode "human": that is shown."""
+        """Draw the state.
+
+        Returns
+        -------
+        ndarray or None
+            (height, width, 3) uint8. With ``render_mode="human"`` it is shown in a window instead.
+
+        Raises
+        ------
+        RuntimeError
+            With ``render_mode="human"`` on a machine without a display.
+        """
         if self.renderer is None:
             gym.logger.warn("render() shows nothing without a render_mode, e.g. gym.make(..., render_mode='rgb_array')")
             return None
         return self.renderer.render() if self.render_mode == "rgb_array" else self.renderer.show()
 
     def render_ticks(self):
-        """The last step as eight pictures like `render`'s, one a tick: at 16 a second they move smoothly, in real time.
+        """Draw every tick of the last step: at 16 a second the pictures move smoothly, in real time.
 
-        After a reset there is one. Needs a render_mode; nothing is lost by asking for some steps only.
+        Nothing is lost by asking for some steps only.
+
+        Returns
+        -------
+        list of ndarray
+            Eight pictures like ``render``'s; one after a reset.
+
+        Raises
+        ------
+        ValueError
+            Without a ``render_mode``.
         """
         if self.renderer is None:
             raise ValueError("render_ticks() needs a render_mode, e.g. gym.make(..., render_mode='rgb_array')")
@@ -193,13 +299,13 @@ class SMACliteEnv(gym.Env):
             self.renderer.close()
 
     def get_obs(self):
-        """The observations of all agents, a tuple of (obs_size,) float32."""
+        """Return the observations of all agents, a tuple of float32 vectors (obs_size,). The dead see zeros."""
         return tuple(self.obs.copy())
 
     def get_state(self):
-        """The state of the battle, (state_size,) float32."""
+        """Return the state of the battle, (state_size,) float32."""
         return self.state.copy()
 
     def get_avail_actions(self):
-        """A list with a float64 vector (n_actions,) of zeros and ones for each agent."""
+        """Return which actions can be taken: for each agent a float64 vector (n_actions,) of zeros and ones."""
         return list(self.avail.astype(np.float64))

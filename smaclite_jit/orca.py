@@ -1,9 +1,13 @@
 """Collision avoidance: optimal reciprocal collision avoidance (ORCA) with the reference environment's deviations.
 
-van den Berg, Guy, Lin and Manocha, "Reciprocal n-body collision avoidance", ISRR 2011. Every neighbour and every
-obstacle edge forbids a half-plane of velocities; a small linear program finds the permitted velocity that is closest to
-the preferred one. A half-plane is a row (point x, point y, direction x, direction y): permitted velocities lie to the
-left of the directed line. The time horizon is 1 s, a tick is 1/16 s.
+Every neighbour and every obstacle edge forbids a half-plane of velocities; a small linear program finds the permitted
+velocity that is closest to the preferred one. A half-plane is a row (point x, point y, direction x, direction y):
+permitted velocities lie to the left of the directed line. The time horizon is 1 s, a tick is 1/16 s.
+
+References
+----------
+van den Berg, Guy, Lin and Manocha, "Reciprocal n-body collision avoidance", Robotics Research (ISRR 2009), Springer
+2011.
 """
 
 import math
@@ -20,7 +24,34 @@ def cross(ax, ay, bx, by):
 
 @njit(cache=True)
 def add_neighbour(lines, n, px, py, vx, vy, own_vx, own_vy, combined_radius, share):
-    """Append the half-plane of a neighbour at relative position p and relative velocity v (ISRR 2011, section 3)."""
+    """Append the half-plane of a neighbour.
+
+    The velocity obstacle holds the relative velocities that lead to a collision within 1 s. With u, the least change
+    that takes the relative velocity to its border, and its outward normal there, the permitted velocities q are those
+    with (q - (own_v + share * u)) . normal >= 0: the ORCA set of van den Berg et al. 2011, with `share` for their 1/2.
+
+    Parameters
+    ----------
+    lines : ndarray
+        (n or more, 4), the half-planes; written to.
+    n : int
+        How many there are.
+    px, py : float
+        Position of the neighbour relative to the unit.
+    vx, vy : float
+        Velocity of the unit relative to the neighbour.
+    own_vx, own_vy : float
+        Velocity of the unit.
+    combined_radius : float
+        Of the two.
+    share : float
+        How much of the change is the unit's: 1/2, or 1 if the neighbour wants to stand still.
+
+    Returns
+    -------
+    int
+        How many half-planes there are now.
+    """
     d2, r2 = px * px + py * py, combined_radius * combined_radius
     if d2 > r2:
         wx, wy = vx - px, vy - py
@@ -52,10 +83,34 @@ def add_neighbour(lines, n, px, py, vx, vy, own_vx, own_vy, combined_radius, sha
 
 @njit(cache=True)
 def add_edge(lines, n, ax, ay, bx, by, dax, day, dbx, dby, dpx, dpy, r, vx, vy):
-    """Append the half-plane of the obstacle edge from a to b (relative to the unit), if it gives one.
+    """Append the half-plane of an obstacle edge, if it gives one.
 
-    `da` is the direction of the edge, `db` of the next one, `dp` of the one before; `r` the unit's radius, `v` its
-    velocity. The reference departs from the paper here.
+    The paper's velocity obstacle of a line segment (van den Berg et al. 2011, "Static Obstacles"), from which the
+    reference departs: it shifts the line by -r * ty in both coordinates, and not by (-r * ty, r * tx).
+
+    Parameters
+    ----------
+    lines, n
+        As in ``add_neighbour``.
+    ax, ay : float
+        Start of the edge relative to the unit, counter-clockwise around the obstacle.
+    bx, by : float
+        Its end.
+    dax, day : float
+        Direction of the edge.
+    dbx, dby : float
+        Direction of the next one.
+    dpx, dpy : float
+        Direction of the one before.
+    r : float
+        Radius of the unit.
+    vx, vy : float
+        Velocity of the unit.
+
+    Returns
+    -------
+    int
+        How many half-planes there are now.
     """
     ex, ey = bx - ax, by - ay
     if not cross(ax, ay, ex, ey) < 0:  # the unit is not on the outer side
@@ -197,7 +252,32 @@ def best_velocity(lines, n, vmax, goal_x, goal_y, direction_mode):
 
 @njit(cache=True)
 def new_velocity(lines, n_obstacle, n, vmax, goal_x, goal_y, work):
-    """The permitted velocity closest to the goal, or where there is none, the one that violates least (LP-3)."""
+    """Find the permitted velocity that is closest to the goal, or where there is none, the one that violates least.
+
+    Linear programs in two dimensions, one half-plane after the other. Where the neighbours leave no velocity, the
+    largest distance to their half-planes is made as small as can be, while those of obstacles stay as they are (van
+    den Berg et al. 2011, "Densely Packed Conditions").
+
+    Parameters
+    ----------
+    lines : ndarray
+        (n or more, 4): the half-planes, those of obstacles first.
+    n_obstacle : int
+        How many are of obstacles.
+    n : int
+        How many there are.
+    vmax : float
+        The greatest speed.
+    goal_x, goal_y : float
+        The preferred velocity.
+    work : ndarray
+        Like ``lines``, room for others.
+
+    Returns
+    -------
+    x, y : float
+        The new velocity.
+    """
     failed, x, y = best_velocity(lines, n, vmax, goal_x, goal_y, False)
     distance = 0.0
     for i in range(failed, n):

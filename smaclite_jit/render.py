@@ -40,7 +40,7 @@ class Renderer:
 
     `draw` takes any f and g, also interpolated ones; `ticks` has those of the last step. Surfaces are made when they
     are needed, and are no part of a copy. While `selected` is the id of a living unit, a circle shows how far it can
-    shoot or heal: at all it touches. Ids count the agents first, then the enemies.
+    shoot or heal: at all it touches. Ids are in the order of the map's groups.
     """
 
     def __init__(self, env):

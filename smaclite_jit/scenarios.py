@@ -17,7 +17,56 @@ def near(name, names):
 
 @dataclass(frozen=True)
 class UnitType:
-    """What a kind of unit can do."""
+    """What a kind of unit can do.
+
+    Parameters
+    ----------
+    hp : float
+        Health at the start, and at most.
+    armor : float
+        Taken off every hit, after the shield.
+    damage : float
+        Of one hit.
+    cooldown : float
+        Seconds between two attacks.
+    speed : float
+        Cells per second.
+    attack_range : float
+        Cells from rim to rim.
+    size : float
+        The diameter, in cells.
+    attributes : tuple of str
+        Any of LIGHT, ARMORED, BIOLOGICAL, MECHANICAL, PSIONIC, MASSIVE and STRUCTURE.
+    valid_targets : tuple of str
+        The planes of the units that it can hit or heal: GROUND, AIR, COLOSSUS.
+    shield : float
+        Absorbs damage before health; grows by 2 a second, from 10 s after the last hit on.
+    energy : float
+        At most. It grows by 0.5625 a second; a healer spends 1 on 3 hp, and heals 9 hp a second.
+    starting_energy : float
+        At the start.
+    attacks : int
+        Hits of one attack.
+    healing : bool
+        It heals its own side and does not attack.
+    minimum_scan_range : float
+        How far an enemy unit notices agents, in cells.
+    bonuses : dict
+        More damage per hit, by an attribute of the target.
+    plane : str
+        Units of different planes do not collide, and only those on GROUND are stopped by walls.
+    hp_regen : float
+        hp per second.
+    targeter : str
+        STANDARD hits the target, HEAL heals it, KAMIKAZE kills the unit itself and hits all foes around it,
+        LASER_BEAM hits all foes in a bar that lies across the line of fire, with the target in its middle.
+    radius : float
+        Of a KAMIKAZE's splash, in cells.
+    width : float
+        Of a LASER_BEAM, across the line of fire, in cells.
+    height : float
+        Of a LASER_BEAM, along the line of fire, in cells.
+    """
 
     hp: float
     armor: float
@@ -25,25 +74,26 @@ class UnitType:
     cooldown: float
     speed: float
     attack_range: float
-    size: float  # diameter
+    size: float
     attributes: tuple
     valid_targets: tuple = ("GROUND",)
     shield: float = 0
     energy: float = 0
     starting_energy: float = 0
-    attacks: int = 1  # hits per attack
+    attacks: int = 1
     healing: bool = False
     minimum_scan_range: float = 5
-    bonuses: dict = field(default_factory=dict)  # more damage per hit, by the target's attribute
+    bonuses: dict = field(default_factory=dict)
     plane: str = "GROUND"
     hp_regen: float = 0
-    targeter: str = "STANDARD"  # STANDARD, HEAL, KAMIKAZE or LASER_BEAM
-    radius: float = 0  # of a KAMIKAZE's splash
-    width: float = 0  # of a LASER_BEAM, across the line of fire
-    height: float = 0  # of a LASER_BEAM, along the line of fire
+    targeter: str = "STANDARD"
+    radius: float = 0
+    width: float = 0
+    height: float = 0
 
 
 BOTH = ("GROUND", "AIR")
+#: The kinds of units by name, :class:`UnitType` objects.
 UNITS = {
     "MARINE": UnitType(45, 0, 6, 0.61, 3.15, 5, 0.75, ("LIGHT", "BIOLOGICAL"), BOTH),
     "MARAUDER": UnitType(125, 1, 10, 1.07, 3.15, 6, 1.125, ("ARMORED", "BIOLOGICAL"), bonuses={"ARMORED": 10}),
@@ -116,6 +166,7 @@ def terrain(text, width=32, height=32):
     return tuple("".join(row) for row in grid)
 
 
+#: The terrains that a map file can name, each a tuple of 32 rows of 32 cells, south first.
 TERRAINS = {
     "SIMPLE": terrain("8-23: 0-31"),
     "ALL_GREEN": terrain("0: 0-31; 1-2: 0, 31; 3-28: 0, 3-28, 31; 29-30: 0, 31; 31: 0-31"),
@@ -138,16 +189,38 @@ TERRAINS = {
 
 @dataclass(frozen=True)
 class Map:
-    """A battle: `groups` of (side, x, y, (unit, count), ...) in placement order. Unit ids follow that order."""
+    """A battle.
+
+    Parameters
+    ----------
+    name : str
+    groups : tuple
+        Of (side, x, y, (unit, count), ...), where the side is "A" for the agents and "E" for the enemy, x and y the
+        centre of the group in cells. Units are numbered in this order.
+    attack_point : tuple of float
+        (x, y) of where the enemy goes as long as it has no target.
+    terrain : tuple of str
+        Rows of cells, south first; ``_`` can be walked on.
+    type_ids : tuple of str
+        Units in the order of the one-hot types that agents see. If it is empty, they see no types.
+    ally_shields : bool
+        Whether observations and state have the agents' shields.
+    enemy_shields : bool
+        Whether they have the enemy's.
+    episode_limit : int
+        Environment steps; SMAC's, and 200 for a file that gives none.
+    units : dict
+        The kinds of units by name: ``UNITS`` and those of a file's own.
+    """
 
     name: str
     groups: tuple
-    attack_point: tuple  # where the enemy goes
-    terrain: tuple  # rows of cells, south first
-    type_ids: tuple = ()  # order of the one-hot unit types in observations; empty: no such features
-    ally_shields: bool = False  # observations and state have shields
+    attack_point: tuple
+    terrain: tuple
+    type_ids: tuple = ()
+    ally_shields: bool = False
     enemy_shields: bool = False
-    episode_limit: int = 200  # environment steps; SMAC's
+    episode_limit: int = 200
     units: dict = field(default_factory=lambda: UNITS)
 
 
@@ -164,6 +237,7 @@ def smac_map(name, groups, attack_point, terrain_name, type_ids, ally_shields, e
     )
 
 
+#: The maps by name, :class:`Map` objects. Each is the environment ``smaclite_jit/<name>-v0``.
 MAPS = {
     line[0]: smac_map(*line)
     for line in (

@@ -73,18 +73,49 @@ def draw(rng, avail):
 
 
 class SMACliteVectorEnv(VectorEnv):
-    """`num_envs` battles that advance together; a battle that ends begins anew in the same step.
+    """``num_envs`` battles that advance together; a battle that ends begins anew in the same step.
 
-    It does what as many `SMACliteEnv`s do in a gymnasium `SyncVectorEnv` with `AutoresetMode.SAME_STEP`: battle i has
-    the seed `seed + i`, `infos` holds `battle_won`, `final_obs` and `final_info` (here with `state` and
-    `avail_actions` too). Observations are a tuple of arrays (num_envs, obs_size), one for each agent, actions a
+    It does what as many ``SMACliteEnv`` do in a gymnasium ``SyncVectorEnv`` with ``AutoresetMode.SAME_STEP``: battle i
+    has the seed ``seed + i``, ``infos`` holds ``battle_won``, ``final_obs`` and ``final_info`` (here with ``state`` and
+    ``avail_actions`` too). Observations are a tuple of arrays (num_envs, obs_size), one for each agent, actions a
     sequence of arrays (num_envs,), one for each agent. There is no rendering.
 
-    With `arrays=True` observations are a dictionary: `obs` (num_envs, n_agents, obs_size) float32, `state` (num_envs,
-    state_size) float32, `avail_actions` (num_envs, n_agents, n_actions) bool; and actions are an array (num_envs,
-    n_agents). `agent_ids=True` then appends the agents' one-hot ids to `obs`.
+    With ``arrays=True`` observations are a dictionary: ``obs`` (num_envs, n_agents, obs_size) float32, ``state``
+    (num_envs, state_size) float32, ``avail_actions`` (num_envs, n_agents, n_actions) bool; and actions are an array
+    (num_envs, n_agents).
 
-    `max_episode_steps` cuts battles off; None stands for the map's limit, -1 for no limit.
+    Parameters
+    ----------
+    num_envs : int
+        Battles. All run on one thread.
+    map_name, map_file : str, optional
+        As for ``SMACliteEnv``.
+    max_episode_steps : int, optional
+        Truncates a battle. None stands for the map's limit, -1 for no limit.
+    arrays : bool
+        Observe and act in arrays, see above.
+    agent_ids : bool
+        With ``arrays`` only: append the agents' one-hot ids to ``obs``, which is then obs_size + n_agents wide.
+
+    Attributes
+    ----------
+    n_agents, n_enemies, n_actions, obs_size, state_size, episode_limit : int
+        As in ``SMACliteEnv``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown map, no battles or a limit of 0; a ``MapError``, which is one, for a file that holds no map.
+
+    Examples
+    --------
+    >>> envs = SMACliteVectorEnv(num_envs=64, map_name="MMM", arrays=True)
+    >>> observations, infos = envs.reset(seed=1)
+    >>> {name: values.shape for name, values in observations.items()}
+    {'obs': (64, 10, 160), 'state': (64, 290), 'avail_actions': (64, 10, 16)}
+    >>> observations, rewards, terminated, truncated, infos = envs.step(envs.action_space.sample())
+    >>> rewards.shape
+    (64,)
     """
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
@@ -138,7 +169,27 @@ class SMACliteVectorEnv(VectorEnv):
         return {"obs": obs, "state": state, "avail_actions": avail.astype(np.bool_)}
 
     def reset(self, *, seed=None, options=None):
-        """Begin all battles. `seed` is a number, for battle i `seed + i`, or a sequence with a seed for each."""
+        """Begin all battles.
+
+        Parameters
+        ----------
+        seed : int or sequence of int, optional
+            Battle i has ``seed + i``, or the i-th of the sequence. Without one the streams go on.
+        options : dict, optional
+            Ignored.
+
+        Returns
+        -------
+        observations : tuple of ndarray, or dict of ndarray
+            In the form that the class describes.
+        infos : dict
+            ``battle_won`` (num_envs,) bool, and gymnasium's mask of it, ``_battle_won``.
+
+        Raises
+        ------
+        ValueError
+            For a sequence of another length than ``num_envs``.
+        """
         if seed is None or isinstance(seed, int | np.integer):
             seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
         else:
@@ -156,7 +207,34 @@ class SMACliteVectorEnv(VectorEnv):
         return self.pack(self.avail, self.obs, self.state), self.info("battle_won", np.zeros(self.num_envs, np.bool_))
 
     def step(self, actions):
-        """Play half a second. Raises a ValueError, before anything happens, for an action that is not available."""
+        """Play half a second of every battle; those that end begin anew.
+
+        Parameters
+        ----------
+        actions : sequence of array_like, or array_like
+            ``n_agents`` arrays (num_envs,), or with ``arrays`` one array (num_envs, n_agents).
+
+        Returns
+        -------
+        observations : tuple of ndarray, or dict of ndarray
+            Of a battle that ended, the first of the next one.
+        rewards : ndarray
+            (num_envs,) float64.
+        terminated, truncated : ndarray
+            (num_envs,) bool. Both are true of a battle that is decided in the last step of its time.
+        infos : dict
+            ``battle_won`` (num_envs,) bool, false where a new battle begins. In a step in which a battle ends, also
+            ``final_obs`` (num_envs,), the last observations of those that ended, None of the others, and
+            ``final_info``, a dictionary of their ``battle_won``, ``state`` and ``avail_actions``. Every entry has its
+            mask of the battles that it is valid for, ``_final_obs`` for example.
+
+        Raises
+        ------
+        ValueError
+            For an action that is not available, or actions of another form. Nothing has happened then.
+        gymnasium.error.ResetNeeded
+            Before the first reset.
+        """
         if not self.seeded:
             raise gym.error.ResetNeeded("call reset() before step()")
         shape = (self.num_envs, self.n_agents) if self.arrays else (self.n_agents, self.num_envs)
@@ -189,9 +267,9 @@ class SMACliteVectorEnv(VectorEnv):
         return {key: values, f"_{key}": np.full(self.num_envs, where)}
 
     def get_state(self):
-        """The state of each battle, (num_envs, state_size) float32."""
+        """Return the state of each battle, (num_envs, state_size) float32."""
         return self.state.copy()
 
     def get_avail_actions(self):
-        """Which actions can be taken, (num_envs, n_agents, n_actions) bool."""
+        """Return which actions can be taken, (num_envs, n_agents, n_actions) bool."""
         return self.avail.astype(np.bool_)

@@ -21,6 +21,7 @@ from tests.helpers import CLOCK, REPO, SCRIPTS
 
 KEY = ["environment", "label", "seed"]
 
+RESULTS = REPO / "benchmark" / "results"
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc")
 
 
@@ -167,6 +168,18 @@ def test_smoke_suite(tmp_path):
     table = (tmp_path / "one" / "smoke.md").read_text()
     assert "| two_step_game | qmix | 1 | 2,000 | 8.00 | 8.00 |" in table
     assert "- two_step_game, qmix: seeds 2\n- two_step_game, qmix_memefficient: seeds 1 2\n" in table
+
+
+@pytest.mark.parametrize("suite", [path.name.removesuffix("_runs.csv") for path in RESULTS.glob("*_runs.csv")])
+def test_published_results_follow_from_their_csv(suite, tmp_path):
+    for name in (f"{suite}.csv", f"{suite}_runs.csv"):
+        shutil.copy(RESULTS / name, tmp_path)
+    code, output = run("plot", suite, "--from-csv", "--results-dir", tmp_path)
+    assert code == 0, output
+    for name in (f"{suite}.md", f"{suite}.json"):
+        assert (RESULTS / name).read_bytes() == (tmp_path / name).read_bytes(), name
+    runs = pd.read_csv(RESULTS / f"{suite}_runs.csv")
+    assert not runs.commit.str.contains("dirty|unknown").any()
 
 
 @pytest.mark.slow

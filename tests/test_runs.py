@@ -153,5 +153,11 @@ def test_readme_names_only_files_and_arguments_that_exist():
     programs = [*(module(script).Args() for script in SCRIPTS), module("evaluate").Args("runs/...")]
     fields = {field for args in programs for field in vars(args)}
     flags = {word.strip('`.,;:)("') for word in readme.split() if word.strip("`(").startswith("--")}
-    known = {f"--{field.replace('_', '-')}" for field in fields} | {"--logdir", "--help", "--steps", "--seconds"}
+    known = {f"--{field.replace('_', '-')}" for field in fields} | {
+        "--logdir",
+        "--help",
+        "--keep-going",
+        "--parts",
+        "--envs",
+    }
     assert {flag.split("=")[0] for flag in flags} <= known

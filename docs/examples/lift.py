@@ -1,0 +1,55 @@
+"""A table to lift: two agents walk along a line and must lift at its two ends, at the same step."""
+
+import gymnasium as gym
+import numpy as np
+from pettingzoo import ParallelEnv
+
+LENGTH, TIME_LIMIT = 7, 20
+LEFT, RIGHT, LIFT = range(3)
+
+
+class Lift(ParallelEnv):
+    metadata = {"name": "lift"}
+    possible_agents = ["agent_1", "agent_2"]  # a fixed order, the same in every episode
+
+    def __init__(self):
+        self.rng = np.random.default_rng()
+        self.observation_spaces = {agent: gym.spaces.Box(0, 1, (2,), np.float32) for agent in self.possible_agents}
+        self.action_spaces = {agent: gym.spaces.Discrete(3) for agent in self.possible_agents}
+
+    def observation_space(self, agent):
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent):
+        return self.action_spaces[agent]
+
+    def observe(self):
+        own = self.positions / (LENGTH - 1)  # numbers of about 1 suit the networks
+        return {agent: np.array([own[i], own[1 - i]], np.float32) for i, agent in enumerate(self.possible_agents)}
+
+    def state(self):
+        """What the mixer sees in training. Without this method it would see all observations in a row."""
+        return (self.positions / (LENGTH - 1)).astype(np.float32)
+
+    def reset(self, seed=None, options=None):
+        if seed is not None:  # given once, at the first reset: later episodes go on with the same generator
+            self.rng = np.random.default_rng(seed)
+        self.agents, self.t = list(self.possible_agents), 0  # `agents`: who is still playing
+        self.positions = self.rng.integers(LENGTH, size=2)
+        return self.observe(), {agent: {} for agent in self.agents}
+
+    def step(self, actions):
+        choices = np.array([actions[agent] for agent in self.possible_agents])
+        lifted = bool((choices == LIFT).all()) and set(self.positions.tolist()) == {0, LENGTH - 1}
+        self.positions = (self.positions + (choices == RIGHT) - (choices == LEFT)).clip(0, LENGTH - 1)
+        self.t += 1
+        cut_off = self.t >= TIME_LIMIT and not lifted  # the time limit truncates, the task does not end
+        here, self.agents = self.agents, [] if lifted or cut_off else self.agents
+        # The scripts add rewards up over the agents: halves make 1 for the team.
+        each = {"rewards": lifted / 2, "terminations": lifted, "truncations": cut_off}
+        rewards, terminations, truncations = (dict.fromkeys(here, value) for value in each.values())
+        return self.observe(), rewards, terminations, truncations, {agent: {} for agent in here}
+
+
+def parallel_env():
+    return Lift()

@@ -1,0 +1,267 @@
+"""The guide's patches, examples and commands do what docs/hacking.md and docs/quickstart.md say."""
+
+import importlib.util
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import tyro
+import yaml
+from pettingzoo.test import parallel_api_test
+
+from tests.helpers import CLOCK, REPO, batch_of, module, networks_of, random_trajectory, run_dir, scalars
+
+FOLDER = REPO / "docs" / "patches"
+PATCHES = {path.stem: path.read_text().split()[1] for path in sorted(FOLDER.iterdir())}  # patch -> what it changes
+OF_THE_SCRIPT = [name for name, path in PATCHES.items() if path == "cleanmarl/qmix.py"]
+OF_THE_GUIDE = ("annealing", "vdn", "clipped_double_q", "time")  # the guide says that they go together
+EXAMPLES = REPO / "docs" / "examples"
+SMALL = (*CLOCK, "--total-timesteps", 200, "--batch-size", 2)
+
+# Commands of the two pages that are not run, by their first words, and why.
+NOT_RUN = {
+    "git clone": "network",
+    "cd ": "the copy is the clone",
+    "python -m venv": "the environment is the test's",
+    "source ": "the environment is the test's",
+    "pip install": "network",
+    "wandb ": "an account",
+    "tensorboard ": "a server, does not end",
+    "ray ": "a cluster",
+    "RAY_ADDRESS=": "a cluster",
+    "python docs/examples/sweep_optuna.py": "has a test of its own",
+}
+# Commands that are run shorter than they are written: what is appended.
+SHORTER = {
+    r"(WANDB_MODE=offline )?python (cleanmarl/qmix|my_)\w*\.py ": "--total-timesteps 300 --batch-size 2",
+    r"python benchmark/run\.py ": "--seeds 1 --jobs 1",
+}
+
+
+def patch(name, source):
+    """What the patch makes of a file's text. Each hunk must fit in exactly one place."""
+    for hunk in re.split(r"^@@.*\n", Path(FOLDER, f"{name}.patch").read_text(), flags=re.M)[1:]:
+        lines = hunk.splitlines(keepends=True)
+        old, new = ("".join(line[1:] for line in lines if line[0] in signs) for signs in (" -", " +"))
+        assert source.count(old) == 1, f"docs/patches/{name}.patch no longer fits, make it again:\n{hunk}"
+        source = source.replace(old, new)
+    return source
+
+
+def patched(name, folder):
+    """A copy of the script with this patch, as a file."""
+    path = Path(folder, f"my_{name}.py")
+    path.write_text(patch(name, (REPO / PATCHES[name]).read_text()))
+    return path
+
+
+def import_file(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    imported = sys.modules[path.stem] = importlib.util.module_from_spec(spec)  # dataclasses look themselves up there
+    spec.loader.exec_module(imported)
+    return imported
+
+
+def run_file(path, *args, cwd, monkeypatch):
+    """Run a program in this process and return its globals."""
+    monkeypatch.chdir(cwd)
+    monkeypatch.setattr(sys, "argv", [path.name, *map(str, args)])
+    return runpy.run_path(str(path), run_name="__main__")
+
+
+def check_style(source, name):
+    for command in (["check"], ["format", "--diff"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--stdin-filename", name, "-"]
+        done = subprocess.run(ruff, input=source, cwd=REPO, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_a_patch_fits_and_is_small(name):
+    check_style(patch(name, (REPO / PATCHES[name]).read_text()), PATCHES[name])
+    lines = Path(FOLDER, f"{name}.patch").read_text().splitlines()[2:]
+    assert sum(line[0] in "+-" for line in lines) <= 30
+
+
+def test_a_script_can_have_all_patches():
+    source = (REPO / "cleanmarl/qmix.py").read_text()
+    for name in OF_THE_GUIDE:
+        source = patch(name, source)
+    check_style(source, "my_qmix.py")
+
+
+@pytest.mark.parametrize("name", OF_THE_SCRIPT)
+def test_a_patched_script_trains(name, tmp_path, monkeypatch):
+    path = patched(name, tmp_path)
+    extra = {"annealing": ("--end-lr", 0.1), "clipped_double_q": ("--clipped-double-q",), "time": ("--time-limit", 4)}
+    run_file(path, *SMALL, *extra.get(name, ()), cwd=tmp_path, monkeypatch=monkeypatch)
+    assert run_dir(tmp_path).name.startswith(f"my_{name}__pz__clock__1__")
+    saved = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
+    assert saved["script"] == f"my_{name}"
+    assert scalars(tmp_path)["train/num_updates"][-1][1] == 49  # of 50 episodes, with two in the first batch
+
+
+def test_annealing_is_linear_and_off_by_default(tmp_path, monkeypatch):
+    path = patched("annealing", tmp_path)
+    for end, expected in ((0.5, [0.0009, 0.0008, 0.0007, 0.0006, 0.0005]), (1, [0.001] * 5)):
+        (cwd := tmp_path / str(end)).mkdir()
+        args = (*SMALL, "--log-every", 10, "--learning-rate", 0.001, "--end-lr", end)
+        program = run_file(path, *args, cwd=cwd, monkeypatch=monkeypatch)
+        assert [value for _, value in scalars(cwd)["train/learning_rate"]] == pytest.approx(expected)
+        assert program["optimizer"].param_groups[0]["lr"] == pytest.approx(expected[-1])
+
+
+def test_vdn_is_a_sum(tmp_path):
+    mixer = import_file(patched("vdn", tmp_path)).Mixer()
+    q_values, states = torch.randn(7, 5, 3), torch.randn(7, 5, 4)
+    assert torch.allclose(mixer(q_values, states), q_values[..., 0] + q_values[..., 1] + q_values[..., 2])
+    assert not list(mixer.parameters())
+
+
+def test_clipping_only_lowers_targets(tmp_path):
+    clipped, script = import_file(patched("clipped_double_q", tmp_path)), module("qmix")
+    q_network, target_q_network, _, target_mixer = networks_of("qmix")
+    rng = np.random.default_rng(1)
+    batch = batch_of("qmix", [random_trajectory(rng, length) for length in (5, 9, 6)])
+
+    def target(of, **args):
+        return of.compute_td_target(q_network, target_q_network, target_mixer, batch, of.Args(**args))
+
+    for double_q in (False, True):
+        theirs = target(script, double_q=double_q)
+        assert torch.equal(target(clipped, double_q=double_q), theirs)
+        ours = target(clipped, double_q=double_q, clipped_double_q=True)
+        assert (ours <= theirs).all() and (ours < theirs).any()
+
+
+def test_the_state_knows_the_time(tmp_path, monkeypatch):
+    # Every episode of the clock takes 4 steps.
+    path = patched("time", tmp_path)
+    program = run_file(path, *SMALL, "--time-limit", 4, cwd=tmp_path, monkeypatch=monkeypatch)
+    state_dim = module("qmix").make_env("pz", "clock", "tests.envs").observation_space["state"].shape[0]
+    for episode in program["buffer"].episodes:
+        assert episode["states"].shape == episode["next_states"].shape == (4, state_dim + 1)
+        assert episode["states"].dtype == torch.float32
+        assert episode["states"][:, -1].tolist() == [0, 0.25, 0.5, 0.75]
+        assert episode["next_states"][:, -1].tolist() == [0.25, 0.5, 0.75, 1]
+        assert torch.equal(episode["states"][1:], episode["next_states"][:-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "best"), [("qmix", 8), ("vdn", 7)])
+def test_two_step_game(name, best, tmp_path, monkeypatch):
+    """QMIX goes where the 8 is; VDN takes that for worth 6.5 and settles for 7."""
+    suites = import_file(REPO / "benchmark" / "suites.py")
+    path = patched("vdn", tmp_path) if name == "vdn" else REPO / "cleanmarl" / "qmix.py"
+    args = (*suites.TWO_STEP_GAME.split(), "--env-name", "two_step_game")
+    run_file(path, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert scalars(tmp_path)["eval/ep_reward"][-1] == (2000, best)
+    values = [sys.executable, str(EXAMPLES / "two_step_values.py"), str(path), str(run_dir(tmp_path))]
+    printed = subprocess.run(values, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = [[float(number) for number in line.split()] for line in printed if not line.startswith("state")]
+    expected = {"qmix": [[0, 1], [1, 8]], "vdn": [[-1.5, 2.5], [2.5, 6.5]]}[name]
+    assert torch.allclose(torch.tensor(rows[4:]), torch.tensor(expected), atol=0.1 if name == "qmix" else 0.8)
+
+
+def test_lift_is_a_parallel_environment():
+    lift = import_file(EXAMPLES / "lift.py")
+    parallel_api_test(lift.parallel_env(), num_cycles=100)
+    env = lift.parallel_env()
+    env.reset(seed=1)
+    for first, second, paid in ((0, 6, True), (6, 0, True), (0, 5, False), (6, 6, False)):
+        env.reset()
+        env.positions[:] = first, second
+        _, rewards, terminations, truncations, _ = env.step({"agent_1": lift.LIFT, "agent_2": lift.LIFT})
+        assert sum(rewards.values()) == paid
+        assert set(terminations.values()) == {paid} and set(truncations.values()) == {False}
+    env.reset()
+    for t in range(lift.TIME_LIMIT):
+        *_, terminations, truncations, _ = env.step({"agent_1": lift.LEFT, "agent_2": lift.LEFT})
+        assert set(truncations.values()) == {t == lift.TIME_LIMIT - 1} and not any(terminations.values())
+
+
+@pytest.mark.slow
+def test_lift_is_learnt(tmp_path, monkeypatch):
+    (tmp_path / "my_envs").mkdir()
+    shutil.copy(EXAMPLES / "lift.py", tmp_path / "my_envs")
+    args = "--env-type pz --env-family my_envs --env-name lift --total-timesteps 20000 --exploration-fraction 0.5"
+    path = REPO / "cleanmarl" / "qmix.py"
+    run_file(path, *args.split(), "--gamma", 0.9, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert scalars(tmp_path)["eval/ep_reward"][-1][1] >= 0.8
+
+
+def test_the_wandb_sweep_gives_arguments_that_exist():
+    sweep = yaml.safe_load((EXAMPLES / "sweep.yaml").read_text())
+    flags = [word for word in sweep["command"] if word.startswith("--")]
+    for end in (0, -1):
+        for name, parameter in sweep["parameters"].items():
+            values = parameter.get("values") or [parameter.get("value", parameter.get("max" if end else "min"))]
+            flags.append(f"--{name}={values[end]}")
+    args = tyro.cli(module("qmix").Args, args=flags)
+    module("qmix").check_args(args)
+    assert args.use_wnb
+    assert sweep["metric"]["name"] == "eval/ep_reward"
+
+
+def test_without_optuna_one_line_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(SystemExit, match="pip install optuna"):
+        runpy.run_path(str(EXAMPLES / "sweep_optuna.py"), run_name="__main__")
+
+
+@pytest.mark.slow
+def test_optuna(tmp_path):
+    pytest.importorskip("optuna")
+    words = ["2", REPO / "cleanmarl" / "qmix.py", *CLOCK, "--total-timesteps", "80", "--eval-steps", "5"]
+    command = [sys.executable, str(EXAMPLES / "sweep_optuna.py"), *map(str, words)]
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("best: 10.000 with {'learning_rate': ")
+    assert len(list(tmp_path.glob("sweeps/*/trial*/runs/qmix__pz__clock__*/model.pt"))) == 2
+
+
+def commands_of(page):
+    """The commands in a page's bash blocks, in order: lines joined at a backslash, and parted at &&."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", (REPO / "docs" / page).read_text(), flags=re.M | re.S)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+    return [command.strip() for line in lines for command in line.split(" && ")]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """What the pages need of a clone. The simulator is the installed one, which is compiled already."""
+    root = tmp_path_factory.mktemp("clone")
+    ignore = shutil.ignore_patterns("__pycache__", "runs", "results", "_build")
+    for folder in ("cleanmarl", "benchmark", "docs/patches", "docs/examples", "tests/envs"):
+        shutil.copytree(REPO / folder, root / folder, ignore=ignore)
+    for file in ("README.md", "pyproject.toml", "tests/__init__.py"):
+        shutil.copy(REPO / file, root / file)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["quickstart.md", "hacking.md"])
+def test_the_commands_of_a_page(page, clone):
+    assert shutil.which("patch"), "this test needs the program patch"
+    environ = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | {"WANDB_MODE": "offline"}
+    environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ["PATH"]])  # `python` is this one
+    commands = commands_of(page)
+    assert len(commands) > 5
+    for command in commands:
+        if command.startswith(tuple(NOT_RUN)):
+            continue
+        if "<run>" in command:
+            newest = max((clone / "runs").iterdir(), key=lambda path: path.stat().st_mtime)
+            command = command.replace("<run>", newest.name)
+        shorter = [words for pattern, words in SHORTER.items() if re.match(pattern, command)]
+        command = " ".join([command, *shorter])
+        done = subprocess.run(["bash", "-c", command], cwd=clone, env=environ, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
