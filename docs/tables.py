@@ -40,7 +40,7 @@ def arguments():
         for script, field in zip(SCRIPTS, fields):
             if field and field[2] != first[2]:
                 meaning += f"; in ``{script}``: {field[2]}"
-        defaults = ["-" if not field else "empty" if field[1] == "" else f"``{field[1]}``" for field in fields]
+        defaults = ["" if not field else "empty" if field[1] == "" else f"``{field[1]}``" for field in fields]
         rows.append([f"``--{name.replace('_', '-')}``", f"``{type_}``", *defaults, meaning.replace("<-", "←")])
     return rows
 
