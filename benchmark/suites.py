@@ -44,7 +44,7 @@ TWO_STEP_GAME = (
     "--learning-rate 0.002 --eval-steps 10 --num-eval-ep 1"
 )
 
-# Default arguments first. A second line with other arguments, chosen on seeds 11 and 12: `variant`.
+# Default arguments first. A second line with other arguments, chosen on other seeds than these: `variant`.
 SUITES = {
     "smaclite": [
         *lines(["3m"], SCRIPTS, "--env-type smaclite"),

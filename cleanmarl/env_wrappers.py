@@ -117,7 +117,7 @@ class PettingZooEnv(TeamEnv):
         env.reset(seed=seed)
         try:
             state_dim, self.has_state = int(np.size(env.state())), True
-        except (AttributeError, NotImplementedError, TypeError):  # rps_v2 has a dictionary of that name
+        except (AttributeError, NotImplementedError, TypeError):  # it has none; rps_v2 a dictionary so called
             state_dim, self.has_state = sum(obs_dims), False
         super().__init__(env, obs_dims, [int(space.n) for space in action_spaces], state_dim, agent_ids, seed)
 

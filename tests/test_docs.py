@@ -219,7 +219,6 @@ def test_without_optuna_one_line_says_so(monkeypatch):
 
 @pytest.mark.slow
 def test_optuna(tmp_path):
-    pytest.importorskip("optuna")
     words = ["2", REPO / "cleanmarl" / "qmix.py", *CLOCK, "--total-timesteps", "80", "--eval-steps", "5"]
     command = [sys.executable, str(EXAMPLES / "sweep_optuna.py"), *map(str, words)]
     environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])}
