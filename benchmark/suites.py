@@ -52,7 +52,10 @@ SUITES = {
         *lines(["MMM"], ["qmix_multienvs"], "--env-type smaclite --polyak 0.05", variant="polyak 0.05"),
         *lines(["2s3z", "8m", "3s5z"], SCRIPTS, "--env-type smaclite"),
     ],
-    "lbf": lines(LBF, ["qmix", "qmix_lstm"], "--env-type lbf"),
+    "lbf": [
+        *lines(LBF, ["qmix", "qmix_lstm"], "--env-type lbf"),
+        *lines(LBF, ["qmix", "qmix_lstm"], "--env-type lbf --normalize-reward", variant="normalize_reward"),
+    ],
     "mpe": lines(["simple_spread_v3"], ["qmix", "qmix_lstm"], "--env-type pz"),
     "smoke": lines(["two_step_game"], SCRIPTS, TWO_STEP_GAME, seeds=(1, 2)),
 }

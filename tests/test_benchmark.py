@@ -17,9 +17,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.helpers import CLOCK, REPO, SCRIPTS
+from tests.helpers import CLOCK, REPO, SCRIPTS, run_dir
+from tests.helpers import run as train
 
 KEY = ["environment", "label", "seed"]
+SPREAD = ("--env-type", "pz", "--env-name", "simple_spread_v3")
 
 RESULTS = REPO / "benchmark" / "results"
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc")
@@ -215,6 +217,19 @@ def test_a_node_without_the_drivers_disk_sends_the_files(tmp_path, monkeypatch):
         names = tar.getnames()
     assert "./log.txt" in names and any("/events.out." in name for name in names)
     assert not list(tmp_path.iterdir())
+
+
+# An episode of the clock goes through four states. In simple_spread the landmarks' distances change at every step.
+@pytest.mark.slow
+@pytest.mark.parametrize(("env", "steps", "stuck"), [(CLOCK, 4, 100), (SPREAD, 25, 0)])
+@pytest.mark.parametrize("script", ["qmix", "qmix_lstm"])
+def test_loops_are_counted(script, env, steps, stuck, tmp_path):
+    train(script, *env, "--total-timesteps", 80, "--batch-size", 2, cwd=tmp_path)
+    code, output = run("loops", run_dir(tmp_path), "--episodes", 3, env={"PYTHONPATH": str(REPO)})
+    assert code == 0, output
+    assert f"{steps}.0 steps" in output
+    assert "cut off by the time limit: 100%" in output
+    assert f"last 20 steps: {stuck}%" in output
 
 
 @pytest.mark.slow
