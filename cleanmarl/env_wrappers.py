@@ -6,6 +6,7 @@ import importlib
 import gymnasium as gym
 import numpy as np
 
+from cleanmarl.maps import get_map
 from cleanmarl.parallel_envs import make_parallel_env
 from cleanmarl.usage import UsageError, check_name
 
@@ -145,15 +146,6 @@ class PettingZooEnv(TeamEnv):
             playing = [a for a in acting if truncations.get(a) and not terminations.get(a)]
         obs, reward = self.observe(observations, infos, playing), float(sum(rewards.values()))
         return obs, reward, over and not playing, over and bool(playing), {}
-
-
-def get_map(env_name, package="smaclite_jit"):
-    """The arguments of ``gym.make``, a dict, for a map of `package`: `env_name` is its name or a JSON file's path."""
-    custom, _ = importlib.import_module("smaclite_jit.custom"), importlib.import_module(package)
-    try:
-        return custom.find(env_name, package)
-    except custom.MapError as error:
-        raise UsageError(f"--env-name: {error}") from error
 
 
 def make_env(env_type, env_name, env_family="mpe", agent_ids=True, seed=None, render_mode=None):
