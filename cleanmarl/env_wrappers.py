@@ -19,7 +19,7 @@ class TeamEnv(gym.Env):
     """
 
     def __init__(self, env, obs_dims, action_dims, state_dim, agent_ids, seed):
-        self.env, self.close, self.render, self.first_seed = env, env.close, env.render, seed
+        self.env, self.close, self.first_seed = env, env.close, seed
         self.metadata = {"render_modes": [], "render_fps": 5} | getattr(env, "metadata", {})
         self.obs_dims, self.action_dims, self.obs_dim = obs_dims, action_dims, max(obs_dims)
         n_agents, n_actions = len(obs_dims), max(action_dims)
@@ -36,6 +36,10 @@ class TeamEnv(gym.Env):
         seed, self.first_seed = (self.first_seed if seed is None else seed), None
         super().reset(seed=seed)
         return self.observe(*self.env.reset(seed=seed, options=options)), {}
+
+    def render(self):
+        """The picture of the state, (height, width, 3) uint8, with ``make_env``'s `render_mode` "rgb_array"."""
+        return None if self.render_mode is None else self.env.render()
 
     def step(self, actions):
         """Take `actions`, (n_agents,) ints. One that is not available is an error or does nothing, see the family.

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import json
 import os
+import signal
 import sys
 from dataclasses import dataclass
 
@@ -47,11 +48,12 @@ class Args:
 
 
 def describe(values):
-    """Mean, standard deviation, the 95 % interval of the mean by a bootstrap (always the same), and the values."""
+    """Mean, standard deviation, 95 % interval of the mean (a bootstrap, always the same; None of one value), values."""
     values, rng = np.array(values, np.float64), np.random.default_rng(0)
     means = [rng.choice(values, len(values)).mean() for _ in range(5000)]
     figures = {"mean": float(values.mean()), "std": float(values.std())}
-    return figures | {"interval": np.percentile(means, (2.5, 97.5)).tolist(), "episodes": values.tolist()}
+    interval = np.percentile(means, (2.5, 97.5)).tolist() if len(values) > 1 else None
+    return figures | {"interval": interval, "episodes": values.tolist()}
 
 
 def describe_wins(won):
@@ -122,14 +124,16 @@ def table(figures):
     lines += [f"{'':12}{'mean':>10}{'std':>10}   95 % interval of the mean"]
     for name in ("return", "length", "battles_won"):
         if row := figures.get(name):
-            std, (low, high) = f"{row['std']:.3f}" if "std" in row else "", row["interval"]
-            lines.append(f"{name.replace('_', ' '):12}{row['mean']:10.3f}{std:>10}   {low:.3f} to {high:.3f}")
+            std = f"{row['std']:.3f}" if "std" in row else ""
+            interval = " to ".join(f"{end:.3f}" for end in row["interval"] or ()) or "-"
+            lines.append(f"{name.replace('_', ' '):12}{row['mean']:10.3f}{std:>10}   {interval}")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
     args, figures, interrupted = tyro.cli(Args), None, True
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves no half a film either
     try:
         with contextlib.redirect_stdout(sys.stderr):  # whatever environments print: stdout is for the figures
             figures, interrupted = run(args)
@@ -139,5 +143,6 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         pass
     if figures is not None:
-        print(json.dumps(figures) if args.json else table(figures))
+        strict = json.loads(json.dumps(figures), parse_constant=lambda name: None)  # JSON has no NaN
+        print(json.dumps(strict) if args.json else table(figures))
     sys.exit(130 if interrupted else 0)

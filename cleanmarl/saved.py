@@ -43,11 +43,15 @@ def load(path):
         good = [type(saved["args"][name]) is kind for name, kind in SAVED.items()]
         good += [isinstance(tensor, torch.Tensor) for tensor in (saved["q_network"] | saved["mixer"]).values()]
         good += [saved["args"][name] > 0 for name, kind in SAVED.items() if kind is int]
+        weights = sum(tensor.numel() for tensor in saved["q_network"].values())
+        good += [saved["args"]["hidden_dim"] * saved["args"]["num_layers"] <= weights]  # or it would be built for hours
         if not all(good) or not isinstance(saved["script"], str) or not saved["q_network"]:
             raise TypeError
         return saved
     except Exception as error:
-        raise UsageError(f"{path} is damaged or no model of these scripts; nothing in it has been run") from error
+        best = path.with_name("best_model.pt")
+        hint = f"; try {best}" if best.is_file() and best != path else ""
+        raise UsageError(f"{path} is damaged or no model of these scripts; nothing in it has been run{hint}") from error
 
 
 def load_script(name, path):
@@ -70,16 +74,23 @@ def load_script(name, path):
 def build(module, saved, env, env_name):
     """The trained Q-network for an environment. A UsageError names both sizes if they differ."""
     (n_agents, obs_dim), n_actions = env.observation_space["obs"].shape, int(env.action_space.nvec[0])
+    sizes = {"obs_dim": obs_dim, "n_actions": n_actions, **{k: saved["args"][k] for k in ("hidden_dim", "num_layers")}}
     try:
-        q_network = module.QNetwork(obs_dim, n_actions, saved["args"]["hidden_dim"], saved["args"]["num_layers"])
-        q_network.load_state_dict(saved["q_network"])
-        return q_network
+        q_network = module.QNetwork(*sizes.values())
     except Exception as error:
-        weights = [tensor for tensor in saved["q_network"].values() if tensor.ndim > 1]
-        obs, actions = (weights[0].shape[-1], len(weights[-1])) if weights else (obs_dim, n_actions)
-        if (obs, actions) == (obs_dim, n_actions):
-            raise UsageError("--script: this one's Q-network is not built like that of the model") from error
-        agents = saved["mixer"].get("w1.bias", torch.empty(0)).numel() // saved["args"]["hyper_dim"] or "?"
-        sizes = f"{agents} agents, {obs} observations and {actions} actions"
-        theirs = f"{n_agents} agents, {obs_dim} observations and {n_actions} actions"
-        raise UsageError(f"--env-name: the model is for {sizes}, {env_name} has {theirs}") from error
+        raise UsageError(f"--script: its QNetwork({', '.join(sizes)}) cannot be made: {error}") from error
+    ours, theirs = q_network.state_dict(), saved["q_network"]
+    if {name: weight.ndim for name, weight in ours.items()} != {name: weight.ndim for name, weight in theirs.items()}:
+        raise UsageError("--script: its Q-network is not built like the model's: give the script that trained it")
+    pairs = [pair for name in ours for pair in zip(ours[name].shape, theirs[name].shape)]
+    others = {here: there for here, there in pairs if here != there}
+    if not others:
+        q_network.load_state_dict(theirs)
+        return q_network
+    if not others.keys() & {obs_dim, n_actions}:
+        raise UsageError("--script: its Q-network has other sizes than the model's: give the script that trained it")
+    agents = saved["mixer"].get("w1.bias", torch.empty(0)).numel() // saved["args"]["hyper_dim"] or "?"
+    obs, actions = others.get(obs_dim, obs_dim), others.get(n_actions, n_actions)
+    model = f"{agents} agents, {obs} observations and {actions} actions"
+    environment = f"{n_agents} agents, {obs_dim} observations and {n_actions} actions"
+    raise UsageError(f"--env-name: the model is for {model}, {env_name} has {environment}")

@@ -317,6 +317,7 @@ def test_pictures_of_every_family(args, fps):
     obs, _ = env.reset(seed=3)
     plain.reset(seed=3)
     frames = [env.render()]
+    assert plain.render() is None
     for _ in range(4):
         actions = random_actions(env, obs, rng)
         obs, *outcome, _ = env.step(actions)

@@ -150,7 +150,7 @@ def test_intervals():
     assert wins["interval"] == pytest.approx([0.4902, 0.9433], abs=1e-4)
     assert describe_wins([0.0] * 5)["interval"] == [0, pytest.approx(0.4345, abs=1e-4)]
     assert describe_wins([1.0] * 5)["interval"] == [pytest.approx(0.5655, abs=1e-4), 1]
-    assert describe([3.0])["interval"] == [3, 3]
+    assert describe([3.0])["interval"] is None
     values = np.random.default_rng(0).normal(5, 2, 400)
     row = describe(values)
     assert row["interval"] == describe(values)["interval"]
@@ -214,6 +214,58 @@ def test_a_script_with_other_networks(evaluate, tmp_path):
     assert "--script" in err
 
 
+DUELING = """
+import torch
+from cleanmarl.qmix import QNetwork as Plain, evaluate
+class QNetwork(Plain):
+    def __init__(self, obs_dim, n_actions, hidden_dim, num_layers):
+        super().__init__(obs_dim, n_actions, hidden_dim, num_layers)
+        self.value = torch.nn.Linear(hidden_dim, 1)
+"""
+MORE_ARGUMENTS = DUELING.replace("num_layers):", "num_layers, width):")
+WIDER = "from cleanmarl.qmix import QNetwork as Q, evaluate\n"
+WIDER += "def QNetwork(obs, actions, hidden, n): return Q(obs, actions, 2 * hidden, n)"
+
+
+@pytest.mark.parametrize(("own", "words"), [(DUELING, "not built like"), (MORE_ARGUMENTS, "'width'"), (WIDER, "sizes")])
+def test_a_script_that_does_not_fit_is_not_taken_for_another_environment(own, words, evaluate, tmp_path):
+    (tmp_path / "own.py").write_text(own)
+    code, out, err = evaluate(save(tmp_path / "run"), "--script", "own.py")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "--script" in err
+    assert words in err
+
+
+def test_sizes_of_a_model_whose_last_layer_is_no_action_layer(evaluate, tmp_path):
+    (tmp_path / "own.py").write_text(DUELING)
+    run = save(tmp_path / "run")
+    saved = torch.load(run / "model.pt", weights_only=True)
+    weights = saved["q_network"] | {"value.weight": torch.zeros(1, 16), "value.bias": torch.zeros(1)}
+    torch.save(saved | {"q_network": weights}, run / "model.pt")
+    assert evaluate(run, "--script", "own.py", "--episodes", 1)[0] == 0
+    code, _, err = evaluate(run, "--script", "own.py", "--env-name", "Foraging-8x8-2p-2f-v3")
+    assert code == 2
+    assert "the model is for 2 agents, 11 observations and 6 actions" in err
+    assert "Foraging-8x8-2p-2f-v3 has 2 agents, 14 observations and 6 actions" in err
+
+
+def test_a_return_that_is_no_number_is_null_in_json(evaluate, tmp_path):
+    own = (
+        "from cleanmarl.qmix import QNetwork\ndef evaluate(*args): return {'eval/ep_reward': NAN, 'eval/ep_length': 1}"
+    )
+    (tmp_path / "own.py").write_text(own.replace("NAN", "float('nan')"))
+    _, out, _ = evaluate(save(tmp_path / "run"), "--script", "own.py", "--episodes", 2, "--json")
+    assert json.loads(out, parse_constant=pytest.fail)["return"]["episodes"] == [None, None]
+
+
+def test_a_damaged_model_beside_a_whole_one(evaluate, tmp_path):
+    run = save(save(tmp_path / "run"), name="best_model.pt")
+    (run / "model.pt").write_bytes(b"cut off")
+    code, _, err = evaluate(run)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "best_model.pt" in err
+
+
 def test_an_environment_of_ones_own_has_to_be_named(evaluate, figures, tmp_path):
     run = save(tmp_path / "run", env=CLOCK)
     for some in ((), ("--env-family", "tests.envs"), ("--env-name", "clock")):
@@ -243,7 +295,8 @@ def test_ctrl_c_keeps_the_figures(evaluate, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_from_the_terminal(tmp_path):
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_from_the_terminal(kind, tmp_path):
     (tmp_path / "own.py").write_text(OWN.replace("== 4", "== 0").replace("this", "\\nthis"))
     args = (save(tmp_path / "run"), "--script", "own.py", "--episodes", 10**6, "--video", "film.mp4")
     process = subprocess.Popen(
@@ -258,7 +311,7 @@ def test_ctrl_c_from_the_terminal(tmp_path):
     )
     while "this goes" not in process.stderr.readline() or not list(tmp_path.glob(".video-*/film.mp4")):
         assert process.poll() is None
-    os.killpg(process.pid, signal.SIGINT)  # ffmpeg gets it too, as in a terminal
+    os.killpg(process.pid, kind)  # ffmpeg gets it too, as in a terminal
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
@@ -329,6 +382,8 @@ NO_MODELS = [
 ]
 CHANGES = [
     {"script": 3},
+    "num_layers",
+    "hidden_dim",
     {"args": None},
     {"args": {}},
     {"q_network": {}},
@@ -351,6 +406,8 @@ def test_files_that_are_no_models(make, evaluate, tmp_path, monkeypatch):
         make(path, good)
     elif isinstance(make, bytes):
         path.write_bytes(make)
+    elif isinstance(make, str):  # a network that would fill the memory, or be built for hours
+        torch.save(good | {"args": good["args"] | {make: 3 * 10**6}}, path)
     else:
         torch.save(good | make if isinstance(make, dict) else make, path)
     code, out, err = evaluate(path.parent)
