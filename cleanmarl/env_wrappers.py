@@ -165,7 +165,9 @@ def make_env(env_type, env_name, env_family="mpe", agent_ids=True, seed=None, re
     agent_ids : bool
         Append each agent's one-hot id to its row of ``obs``.
     seed : int, optional
+        Drawn by the system if there is none.
     render_mode : {None, "rgb_array", "human"}
+        Pictures by ``render()``, or a window that shows every step.
 
     Returns
     -------

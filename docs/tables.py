@@ -33,7 +33,7 @@ def arguments():
         for before, name in zip(args, list(args)[1:]):
             if name not in names:
                 names.insert(names.index(before) + 1, name)
-    rows = [["argument", "type", *(f"``{script}``" for script in SCRIPTS), "meaning"]]
+    rows = [["argument", "meaning", "type", *(f"``{script}``" for script in SCRIPTS)]]
     for name in names:
         fields = [args.get(name) for args in scripts.values()]
         type_, _, meaning = first = next(filter(None, fields))
@@ -41,7 +41,7 @@ def arguments():
             if field and field[2] != first[2]:
                 meaning += f"; in ``{script}``: {field[2]}"
         defaults = ["" if not field else "empty" if field[1] == "" else f"``{field[1]}``" for field in fields]
-        rows.append([f"``--{name.replace('_', '-')}``", f"``{type_}``", *defaults, meaning.replace("<-", "←")])
+        rows.append([f"``--{name.replace('_', '-')}``", meaning.replace("<-", "←"), f"``{type_}``", *defaults])
     return rows
 
 

@@ -23,6 +23,7 @@ PATCHES = {path.stem: path.read_text().split()[1] for path in sorted(FOLDER.iter
 OF_THE_SCRIPT = [name for name, path in PATCHES.items() if path == "cleanmarl/qmix.py"]
 OF_THE_GUIDE = ("annealing", "vdn", "clipped_double_q", "time")  # the guide says that they go together
 EXAMPLES = REPO / "docs" / "examples"
+GUIDE = REPO / "docs" / "hacking.md"
 SMALL = (*CLOCK, "--total-timesteps", 200, "--batch-size", 2)
 
 # Commands of the two pages that are not run, by their first words, and why.
@@ -107,6 +108,18 @@ def test_a_patched_script_trains(name, tmp_path, monkeypatch):
     saved = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
     assert saved["script"] == f"my_{name}"
     assert scalars(tmp_path)["train/num_updates"][-1][1] == 49  # of 50 episodes, with two in the first batch
+
+
+def test_a_metric_of_ones_own_is_logged_with_the_others(tmp_path, monkeypatch):
+    before, line = re.search(r"just before `(for .*?:)`, `(if metrics: .*?)`", GUIDE.read_text()).groups()
+    source = (REPO / "cleanmarl" / "qmix.py").read_text()
+    assert source.count(before) == 1
+    path = tmp_path / "my_metric.py"
+    path.write_text(source.replace(before, f"{line.replace('...', '42')}\n            {before}"))
+    run_file(path, *SMALL, "--log-every", 4, "--eval-steps", 10**6, cwd=tmp_path, monkeypatch=monkeypatch)
+    logged = scalars(tmp_path)
+    assert [step for step, _ in logged["train/my_metric"]] == [step for step, _ in logged["rollout/ep_reward"]]
+    assert {value for _, value in logged["train/my_metric"]} == {42}
 
 
 def test_annealing_is_linear_and_off_by_default(tmp_path, monkeypatch):
