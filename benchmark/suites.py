@@ -50,6 +50,12 @@ SUITES = {
         *lines(["3m"], SCRIPTS, "--env-type smaclite"),
         *lines(["MMM"], ["qmix_multienvs", "qmix"], "--env-type smaclite"),
         *lines(["MMM"], ["qmix_multienvs"], "--env-type smaclite --polyak 0.05", variant="polyak 0.05"),
+        *lines(
+            ["MMM"],
+            ["qmix_multienvs"],
+            "--env-type smaclite --normalize-reward --polyak 0.05",
+            variant="normalize_reward, polyak 0.05",
+        ),
         *lines(["2s3z", "8m", "3s5z"], SCRIPTS, "--env-type smaclite"),
     ],
     "lbf": [
