@@ -149,7 +149,7 @@ def draw(summaries, path):
     labels = list(dict.fromkeys(summary.line.label for summary in summaries))
     columns = min(3, len(environments))
     rows = -(-len(environments) // columns)
-    size = (0.5 + 4.5 * columns, 4 * rows)
+    size = (0.5 + 4.5 * columns, 4.6 * rows)  # a label may be long: one in a line
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis, environment in zip(axes.flat, environments):
         for summary in summaries:
@@ -162,7 +162,7 @@ def draw(summaries, path):
                 axis.set(title=environment, xlabel="environment steps", ylabel=f"{names[summary.metric]} (evaluation)")
         axis.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
         axis.grid(alpha=0.3)
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize="small", frameon=False)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize="small", frameon=False)
     for axis in axes.flat[len(environments) :]:
         axis.remove()
     path.parent.mkdir(parents=True, exist_ok=True)
