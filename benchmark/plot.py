@@ -84,7 +84,7 @@ def load(lines, paths):
     """The results that are in the CSV files, without those of commands that are no longer in the suite."""
     if not all(path.exists() for path in paths):
         return {}
-    curves, runs = (dict(list(pd.read_csv(path).groupby(KEY))) for path in paths)
+    curves, runs = (dict(list(pd.read_csv(path, dtype={"commit": str}).groupby(KEY))) for path in paths)
     results = {}
     for line in lines:
         for (environment, label, seed), table in runs.items():
@@ -183,11 +183,14 @@ def table(suite, lines, summaries):
         f"Written by `python benchmark/plot.py {suite}` from [{suite}.csv]({suite}.csv) and "
         f"[{suite}_runs.csv]({suite}_runs.csv); `python benchmark/run.py {suite}` makes the runs.\n",
         f"![Interquartile mean over the seeds, with 95% stratified bootstrap intervals]({suite}.png)\n",
+        "The curves are interquartile means with pointwise intervals: with five seeds, the best and the worst at each "
+        "step are left out. The table has plain means of all seeds.\n",
         "Greedy evaluation episodes: the part of the battles won, or the return where there are no battles. An "
         f"evaluation here is the mean over one of {BINS} equal parts of the run; *best* is chosen for each seed. Mean "
-        "over seeds [95% stratified bootstrap interval over seeds; three seeds or less make it too narrow]. "
+        "over seeds [95% stratified bootstrap interval over seeds; too narrow with five seeds or less]. "
         f"{rule}; after how many steps and minutes is the mean over the seeds that have reached it. "
-        f"Machine: {'; '.join(machines)}, one core for each run.\n",
+        f"Machine: {'; '.join(machines)}, one core for each run, with other work beside them: the minutes of two lines "
+        "are no comparison.\n",
         "| environment | line | seeds | steps | last evaluation | best evaluation | reached | after steps "
         "| after minutes | known figures (other code, other budgets) |",
         "|-|-|-|-|-|-|-|-|-|-|",

@@ -49,7 +49,7 @@ class Args:
     labels: tuple[str, ...] = ()
     """only the lines with these labels, for example "qmix (tuned)" """
     seeds: tuple[int, ...] = ()
-    """these seeds instead of the suite's"""
+    """these seeds instead of the suite's; those that arguments are chosen on want a --runs-dir of their own"""
     jobs: Annotated[int, tyro.conf.arg(help_behavior_hint="(default: as many as there are cores)")] = 0
     """runs at a time"""
     progress: float = 60
@@ -182,12 +182,15 @@ class Run:
 
     def finish(self, error=None):
         """Store and report the end. Returns whether the run has succeeded."""
+        if error:
+            self.status["exit_code"] = None  # also where the script has ended well: its files may be lost
         self.write_status()
         code = self.status["exit_code"]
         if code == 0 and not error:
             say(f"{self.name}: finished after {clock(self.status['seconds'])}, {describe(self.log)}")
             return True
-        ended = f"exit code {code}" + (f", {signal.Signals(code - 128).name}" if (code or 0) > 128 else "")
+        names = {128 + number.value: f", {number.name}" for number in signal.Signals}
+        ended = f"exit code {code}" + names.get(code, "")
         last = [line for line in re.split(r"[\r\n]+", self.log) if line.strip()][-15:]
         say(f"{self.name}: FAILED ({error or ended}), the end of {self.folder / 'log.txt'}:")
         print("".join(f"    {line}\n" for line in last), end="", flush=True)
@@ -230,7 +233,7 @@ def select(args):
         if unknown := [name for name in wanted if name not in names]:
             usage_error(f"{option} {unknown[0]} is not among what is left of {args.suite}: {', '.join(names)}")
         lines = [line for line in lines if not wanted or getattr(line, attribute) in wanted]
-    return [(line, seed) for line in lines for seed in args.seeds or line.seeds]
+    return [(line, seed) for line in lines for seed in dict.fromkeys(args.seeds or line.seeds)]
 
 
 def execute(runs, jobs, on_cluster):
@@ -248,7 +251,7 @@ def execute(runs, jobs, on_cluster):
                 del running[generator]
                 if not run.finish(errors.get(run)):
                     failed.append(run.name)
-            except ray.exceptions.RayError as error:  # a worker or a node that is lost, a disk that is full
+            except ray.exceptions.RayError as error:  # a worker or a node that is lost
                 errors[run] = str(getattr(error, "cause", None) or error).strip().splitlines()[0]
     return failed
 

@@ -301,7 +301,7 @@ if __name__ == "__main__":
             row(name, ORIGINAL.get(name, ""), f"{single:,.0f}", f"{vector:,.0f}", f"{ratio:.2f} x")
     if "scripts" in args.parts:
         title = f"Scripts with default arguments, the first {args.steps:,d} steps"
-        header(title, "script", "environment", "steps per second", "peak memory", "where the time goes")
+        header(title, "script", "environment", "steps per second", "peak memory, main process", "where the time goes")
         for task in args.tasks:
             for script in args.scripts:
                 speed, peak, shares = alone(args.core, measure_script, args, script, task)

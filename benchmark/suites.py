@@ -71,11 +71,11 @@ THRESHOLDS = {"smaclite": 0.9, "lbf": 0.8, "smoke": 8}
 
 # Known figures. They come from other code and other budgets: something to look at beside ours, no comparison.
 KNOWN = {
-    "3m": "SMAC, 2M steps: 0.97",
-    "2s3z": "SMAC, 2M steps: 0.95 to 0.99; heuristic 'attack nearest': 0.90",
-    "3s5z": "SMAC, 2M steps: 0.88 to 1.00; heuristic 'attack nearest': 0.42",
-    "MMM": "SMAC, 2M steps: about 1.00",
-    "Foraging-8x8-2p-2f-v3": "Papoudakis et al. (2021), 8x8-2p-2f-coop, 2M steps: about 0.96",
+    "3m": "QMIX on SMAC (StarCraft II), 2M steps: 0.97",
+    "2s3z": "QMIX on SMAC (StarCraft II), 2M steps: 0.95 to 0.99; heuristic 'attack nearest': 0.90",
+    "3s5z": "QMIX on SMAC (StarCraft II), 2M steps: 0.88 to 1.00; heuristic 'attack nearest': 0.42",
+    "MMM": "QMIX on SMAC (StarCraft II), 2M steps: about 1.00",
+    "Foraging-8x8-2p-2f-v3": "Papoudakis et al. (2021), another task: 8x8-2p-2f-coop, 2M steps: about 0.96",
     "two_step_game": "the optimum is 8; additive value functions reach 7 (Rashid et al., 2018)",
 }
 

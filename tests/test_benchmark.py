@@ -221,6 +221,27 @@ def test_no_process_outlives_the_driver(how, tmp_path):
     assert all(status["exit_code"] is None for status in statuses(tmp_path).values())
 
 
+@pytest.mark.parametrize(("code", "error", "said"), [(0, "node lost", "node lost"), (255, None, "exit code 255")])
+def test_a_run_that_ended_oddly_has_failed(code, error, said, tmp_path, monkeypatch, capsys):
+    """One whose files are lost although its script has ended well; an exit code that looks like a signal's."""
+    monkeypatch.syspath_prepend(str(REPO / "benchmark"))
+    program, suites = importlib.import_module("run"), importlib.import_module("suites")
+    line = suites.SUITES["smoke"][0]
+    run = program.Run(line, 1, tmp_path, 60)
+    run.folder.mkdir(parents=True)
+    run.status = {"command": run.command, "exit_code": code}
+    assert not run.finish(error)
+    assert f"FAILED ({said})" in capsys.readouterr().out
+    assert not suites.is_finished(line, run.folder, 1)
+
+
+def test_a_seed_that_is_given_twice_runs_once(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPO / "benchmark"))
+    program = importlib.import_module("run")
+    chosen = program.select(program.Args("smoke", scripts=("qmix",), seeds=(3, 1, 3)))
+    assert [seed for _, seed in chosen] == [3, 1]
+
+
 @pytest.mark.slow
 def test_a_node_without_the_drivers_disk_sends_the_files(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(REPO / "benchmark"))
