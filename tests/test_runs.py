@@ -159,5 +159,6 @@ def test_readme_names_only_files_and_arguments_that_exist():
         "--keep-going",
         "--parts",
         "--envs",
+        "--figure",
     }
     assert {flag.split("=")[0] for flag in flags} <= known
