@@ -56,6 +56,12 @@ SUITES = {
             "--env-type smaclite --normalize-reward --polyak 0.05",
             variant="normalize_reward, polyak 0.05",
         ),
+        *lines(
+            ["MMM"],
+            ["qmix_multienvs"],
+            "--env-type smaclite --normalize-reward --polyak 0.05 --double-q --clip-gradients 10",
+            variant="normalize_reward, polyak 0.05, double_q, clip_gradients 10",
+        ),
         *lines(["2s3z", "8m", "3s5z"], SCRIPTS, "--env-type smaclite"),
     ],
     "lbf": [
