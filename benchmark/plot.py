@@ -7,6 +7,7 @@ run) and, from these two alone, <suite>.png, <suite>.md (final performance) and 
 """
 
 import json
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,13 +150,14 @@ def draw(summaries, path):
     labels = list(dict.fromkeys(summary.line.label for summary in summaries))
     columns = min(3, len(environments))
     rows = -(-len(environments) // columns)
-    size = (0.5 + 4.5 * columns, 4.6 * rows)  # a label may be long: one in a line
+    size = (0.5 + 4.5 * columns, 4.8 * rows)  # a label may be long: one in a line, or two
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis, environment in zip(axes.flat, environments):
         for summary in summaries:
             if summary.line.environment == environment:
                 middle, low, high = estimate(summary.scores, interquartile_mean)
                 i, label = labels.index(summary.line.label), f"{summary.line.label}, n = {len(summary.seeds)}"
+                label = textwrap.fill(label, 56)
                 color, dashes = f"C{i}", ("-", "--", "-.", ":")[i % 4]  # lines may lie on top of each other
                 axis.plot(summary.steps, middle, color=color, linestyle=dashes, label=label)
                 axis.fill_between(summary.steps, low, high, color=color, alpha=0.2, linewidth=0)
