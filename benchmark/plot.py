@@ -191,8 +191,8 @@ def table(suite, lines, summaries):
         f"evaluation here is the mean over one of {BINS} equal parts of the run; *best* is chosen for each seed. Mean "
         "over seeds [95% stratified bootstrap interval over seeds; too narrow with five seeds or less]. "
         f"{rule}; after how many steps and minutes is the mean over the seeds that have reached it. "
-        f"Machine: {'; '.join(machines)}, one core for each run. The minutes depend on what else ran there, and are no "
-        "comparison of lines.\n",
+        f"Machine: {'; '.join(machines)}, one thread for each run. The minutes depend on what else ran there, and are "
+        "no comparison of lines.\n",
         "| environment | line | seeds | steps | last evaluation | best evaluation | reached | after steps "
         "| after minutes | known figures (other code, other budgets) |",
         "|-|-|-|-|-|-|-|-|-|-|",
