@@ -53,22 +53,36 @@ class Recorder(gym.Wrapper):
 def play(args):
     """A row for each episode: return, steps, cut off or not, different states at its end, first and last Q_tot."""
     saved = load(find_model(args.run, args.best))
-    module, names = load_script(saved["script"], args.script), ("env_type", "env_name", "env_family", "agent_ids")
+    module, names = (
+        load_script(saved["script"], args.script),
+        ("env_type", "env_name", "env_family", "agent_ids"),
+    )
     env = Recorder(Episodes(make_env(*(saved["args"][name] for name in names)), args.seed))
     q_network, q_values = build(module, saved, env, saved["args"]["env_name"]), []
     n_agents, (state_dim,) = len(env.action_space.nvec), env.observation_space["state"].shape
     mixer = module.Mixer(n_agents, state_dim, saved["args"]["hyper_dim"])
     mixer.load_state_dict(saved["mixer"])
-    q_network.head.register_forward_hook(lambda head, inputs, output: q_values.append(output.squeeze()))
+    q_network.head.register_forward_hook(
+        lambda head, inputs, output: q_values.append(output.squeeze())
+    )
     for _ in range(args.episodes):
         q_values.clear()
         module.evaluate(env, q_network, 1, torch.device("cpu"))
         with torch.inference_mode():
             available = torch.as_tensor(np.array(env.avail_actions))  # (time, n_agents, n_actions)
-            best = torch.stack(q_values).where(available, -torch.inf).amax(dim=-1)  # (time, n_agents)
+            best = (
+                torch.stack(q_values).where(available, -torch.inf).amax(dim=-1)
+            )  # (time, n_agents)
             q_total = mixer(best, torch.as_tensor(np.array(env.states)))
         different = len(np.unique(np.array(env.states[-args.last :]), axis=0))
-        yield env.total, len(env.states), env.truncated, different, q_total[0].item(), q_total[-1].item()
+        yield (
+            env.total,
+            len(env.states),
+            env.truncated,
+            different,
+            q_total[0].item(),
+            q_total[-1].item(),
+        )
 
 
 if __name__ == "__main__":
@@ -80,7 +94,9 @@ if __name__ == "__main__":
         print(f"loops.py: {error}", file=sys.stderr)
         sys.exit(2)
     cut_off = cut_off.astype(bool)
-    print(f"{args.episodes} greedy episodes: mean return {total.mean():.2f}, {steps.mean():.1f} steps")
+    print(
+        f"{args.episodes} greedy episodes: mean return {total.mean():.2f}, {steps.mean():.1f} steps"
+    )
     print(f"first Q_tot: {first.mean():.2f}")
     print(f"cut off by the time limit: {cut_off.mean():.0%}")
     if cut_off.any():

@@ -28,7 +28,11 @@ except ImportError as error:
     usage_error(f'{error.name} is missing: pip install -e ".[benchmark]"')
 
 BINS = 100
-TAGS = {"eval/ep_reward": "return", "eval/battle_won": "battle_won", "rollout/ep_reward": "rollout_return"}
+TAGS = {
+    "eval/ep_reward": "return",
+    "eval/battle_won": "battle_won",
+    "rollout/ep_reward": "rollout_return",
+}
 KEY = ["environment", "label", "seed"]
 
 
@@ -53,7 +57,9 @@ def read_run(folder):
     events = SummaryReader(str(folder / "runs"), extra_columns={"wall_time"}).scalars
     width = events["step"].max() / BINS
     bins = np.ceil(events.step / width).clip(1, BINS).astype(int)
-    curve = events[events.tag.isin(TAGS)].pivot_table(index=bins, columns="tag", values="value", aggfunc="mean")
+    curve = events[events.tag.isin(TAGS)].pivot_table(
+        index=bins, columns="tag", values="value", aggfunc="mean"
+    )
     curve = curve.reindex(columns=list(TAGS)).rename(columns=TAGS).dropna(subset="return")
     seconds = events.wall_time.groupby(bins).max() - events.wall_time.min()
     curve.insert(0, "seconds", seconds.reindex(curve.index).round().astype(int))
@@ -65,18 +71,29 @@ def read_runs(lines, root):
     """All finished runs of a suite: (line, seed) -> (what is known of the run, its curve)."""
     results = {}
     for line in lines:
-        folders = {int(path.name.removeprefix("seed")): path for path in line.folder(root, 0).parent.glob("seed*")}
+        folders = {
+            int(path.name.removeprefix("seed")): path
+            for path in line.folder(root, 0).parent.glob("seed*")
+        }
         for seed, folder in sorted(folders.items()):
             if not is_finished(line, folder, seed):
                 print(f"{folder} is left out: not finished, or of another command")
                 continue
             status, curve = read_status(folder), read_run(folder)
-            run = {name: status[name] for name in ("command", "started", "seconds", "commit", "machine")}
-            run["packages"] = " ".join(f"{name}={version}" for name, version in status["packages"].items())
+            run = {
+                name: status[name]
+                for name in ("command", "started", "seconds", "commit", "machine")
+            }
+            run["packages"] = " ".join(
+                f"{name}={version}" for name, version in status["packages"].items()
+            )
             run["steps"], run["seconds"] = curve["step"].iloc[-1], round(run["seconds"])
             run["steps_per_second"] = run["steps"] / run["seconds"]
             for metric in ("return", "battle_won"):
-                run |= {f"last_{metric}": curve[metric].iloc[-1], f"best_{metric}": curve[metric].max()}
+                run |= {
+                    f"last_{metric}": curve[metric].iloc[-1],
+                    f"best_{metric}": curve[metric].max(),
+                }
             results[line, seed] = run, curve
     return results
 
@@ -85,12 +102,16 @@ def load(lines, paths):
     """The results that are in the CSV files, without those of commands that are no longer in the suite."""
     if not all(path.exists() for path in paths):
         return {}
-    curves, runs = (dict(list(pd.read_csv(path, dtype={"commit": str}).groupby(KEY))) for path in paths)
+    curves, runs = (
+        dict(list(pd.read_csv(path, dtype={"commit": str}).groupby(KEY))) for path in paths
+    )
     results = {}
     for line in lines:
         for (environment, label, seed), table in runs.items():
             run = table.drop(columns=KEY).iloc[0].to_dict()
-            if (environment, label) == (line.environment, line.label) and run["command"] == line.command(seed):
+            if (environment, label) == (line.environment, line.label) and run[
+                "command"
+            ] == line.command(seed):
                 results[line, seed] = run, curves[environment, label, seed].drop(columns=KEY)
     return results
 
@@ -98,7 +119,9 @@ def load(lines, paths):
 def save(results, lines, paths):
     """Write the CSV files, in the order of the suite, with few digits."""
     rows = sorted(results, key=lambda key: (lines.index(key[0]), key[1]))
-    keys = [{"environment": line.environment, "label": line.label, "seed": seed} for line, seed in rows]
+    keys = [
+        {"environment": line.environment, "label": line.label, "seed": seed} for line, seed in rows
+    ]
     curves = pd.concat([results[row][1].assign(**key) for row, key in zip(rows, keys)])
     runs = pd.DataFrame([key | results[row][0] for row, key in zip(rows, keys)])
     paths[0].parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +141,8 @@ class Summary:
         filled = [c.set_index((c["step"] / c["step"].max() * BINS).round()) for c in curves]
         filled = [curve.reindex(range(1, BINS + 1)).ffill().bfill() for curve in filled]
         self.values = {
-            name: np.stack([curve[name] for curve in filled]).astype(float) for name in (*TAGS.values(), "seconds")
+            name: np.stack([curve[name] for curve in filled]).astype(float)
+            for name in (*TAGS.values(), "seconds")
         }
         self.scores = self.values[self.metric]
         self.steps = np.arange(1, BINS + 1) / BINS * curves[0]["step"].max()
@@ -127,12 +151,16 @@ class Summary:
         """Steps and minutes after which each seed has stayed at the threshold for five bins; None if it never has."""
         for scores, seconds in zip(self.scores, self.values["seconds"]):
             stays = (np.lib.stride_tricks.sliding_window_view(scores, 5) >= threshold).all(axis=1)
-            yield (self.steps[stays.argmax()], seconds[stays.argmax()] / 60) if stays.any() else None
+            yield (
+                (self.steps[stays.argmax()], seconds[stays.argmax()] / 60) if stays.any() else None
+            )
 
 
 def estimate(scores, statistic):
     """A statistic over seeds (rows) for each column, and the ends of its 95% stratified bootstrap interval."""
-    np.random.seed(0)  # rliable draws from numpy's global generator: the same scores have the same interval
+    np.random.seed(
+        0
+    )  # rliable draws from numpy's global generator: the same scores have the same interval
     points, intervals = get_interval_estimates(
         {"line": scores[:, None]}, lambda sample: statistic(sample[:, 0], axis=0), reps=2000
     )
@@ -145,7 +173,10 @@ def interquartile_mean(scores, axis):
 
 def draw(summaries, path):
     """Learning curves: one panel for each environment, one line for each label."""
-    names = {metric: metric.replace("_", " ").replace("battle won", "battles won") for metric in TAGS.values()}
+    names = {
+        metric: metric.replace("_", " ").replace("battle won", "battles won")
+        for metric in TAGS.values()
+    }
     environments = list(dict.fromkeys(summary.line.environment for summary in summaries))
     labels = list(dict.fromkeys(summary.line.label for summary in summaries))
     columns = min(3, len(environments))
@@ -156,15 +187,27 @@ def draw(summaries, path):
         for summary in summaries:
             if summary.line.environment == environment:
                 middle, low, high = estimate(summary.scores, interquartile_mean)
-                i, label = labels.index(summary.line.label), f"{summary.line.label}, n = {len(summary.seeds)}"
+                i, label = (
+                    labels.index(summary.line.label),
+                    f"{summary.line.label}, n = {len(summary.seeds)}",
+                )
                 label = textwrap.fill(label, 56)
-                color, dashes = f"C{i}", ("-", "--", "-.", ":")[i % 4]  # lines may lie on top of each other
+                color, dashes = (
+                    f"C{i}",
+                    ("-", "--", "-.", ":")[i % 4],
+                )  # lines may lie on top of each other
                 axis.plot(summary.steps, middle, color=color, linestyle=dashes, label=label)
                 axis.fill_between(summary.steps, low, high, color=color, alpha=0.2, linewidth=0)
-                axis.set(title=environment, xlabel="environment steps", ylabel=f"{names[summary.metric]} (evaluation)")
+                axis.set(
+                    title=environment,
+                    xlabel="environment steps",
+                    ylabel=f"{names[summary.metric]} (evaluation)",
+                )
         axis.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
         axis.grid(alpha=0.3)
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize="small", frameon=False)
+        axis.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize="small", frameon=False
+        )
     for axis in axes.flat[len(environments) :]:
         axis.remove()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,18 +248,38 @@ def table(suite, lines, summaries):
         for mean, low, high in zip(*estimate(last_and_best, np.mean)):
             cells.append(f"{mean:.2f} [{low:.2f}, {high:.2f}]" if count > 1 else f"{mean:.2f}")
         cells.append(f"{len(reached)} of {count} seeds" if suite in THRESHOLDS else "-")
-        cells += [f"{reached[:, 0].mean():,.0f}", f"{reached[:, 1].mean():.1f}"] if len(reached) else ["-", "-"]
+        cells += (
+            [f"{reached[:, 0].mean():,.0f}", f"{reached[:, 1].mean():.1f}"]
+            if len(reached)
+            else ["-", "-"]
+        )
         text.append(f"| {' | '.join(map(str, [*cells, KNOWN.get(line.environment, '')]))} |")
-    text += ["\n## Commands\n", "| environment | line | seeds k | command | commit |", "|-|-|-|-|-|"]
+    text += [
+        "\n## Commands\n",
+        "| environment | line | seeds k | command | commit |",
+        "|-|-|-|-|-|",
+    ]
     for summary in summaries:
         commits = " ".join(dict.fromkeys(run["commit"] for run in summary.runs))
         seeds = " ".join(map(str, summary.seeds))
-        cells = (summary.line.environment, summary.line.label, seeds, f"`{summary.line.command('k')}`", commits)
+        cells = (
+            summary.line.environment,
+            summary.line.label,
+            seeds,
+            f"`{summary.line.command('k')}`",
+            commits,
+        )
         text.append(f"| {' | '.join(cells)} |")
     done = {(summary.line, seed) for summary in summaries for seed in summary.seeds}
-    missing = {line: [str(seed) for seed in line.seeds if (line, seed) not in done] for line in lines}
+    missing = {
+        line: [str(seed) for seed in line.seeds if (line, seed) not in done] for line in lines
+    }
     text += ["\n## Not run\n"]
-    text += [f"- {line.environment}, {line.label}: seeds {' '.join(seeds)}" for line, seeds in missing.items() if seeds]
+    text += [
+        f"- {line.environment}, {line.label}: seeds {' '.join(seeds)}"
+        for line, seeds in missing.items()
+        if seeds
+    ]
     return "\n".join(text if any(missing.values()) else [*text, "All of the suite was run."]) + "\n"
 
 
@@ -233,7 +296,8 @@ def marl_eval(suite, summaries):
         metrics = ["return", "battle_won"] if summary.metric == "battle_won" else ["return"]
         for i in range(len(summary.seeds)):
             runs[f"run_{i + 1}"] = {
-                f"step_{k}": {"step_count": round(step)} | {m: [summary.values[m][i, k]] for m in metrics}
+                f"step_{k}": {"step_count": round(step)}
+                | {m: [summary.values[m][i, k]] for m in metrics}
                 for k, step in enumerate(summary.steps)
             } | {"absolute_metrics": {m: [summary.values[m][i].max()] for m in metrics}}
     return data
@@ -246,13 +310,17 @@ if __name__ == "__main__":
     results = load(lines, paths)
     if not (args.from_csv or args.envs):
         here = read_runs(lines, args.runs_dir / args.suite)
-        print(f"{len(here)} runs in {args.runs_dir / args.suite}, {len(results.keys() - here)} others in {paths[1]}")
+        print(
+            f"{len(here)} runs in {args.runs_dir / args.suite}, {len(results.keys() - here)} others in {paths[1]}"
+        )
         if results | here:
             save(results | here, lines, paths)
             results = load(lines, paths)  # what --from-csv would see
     if not results:
         usage_error(f"no results yet: python benchmark/run.py {args.suite}")
-    summaries = [Summary(line, results) for line in lines if any(line == other for other, _ in results)]
+    summaries = [
+        Summary(line, results) for line in lines if any(line == other for other, _ in results)
+    ]
     if args.envs:
         summaries = [summary for summary in summaries if summary.line.environment in args.envs]
         if not summaries or not args.figure:

@@ -27,7 +27,10 @@ class Args:
 
 if __name__ == "__main__":
     args = tyro.cli(Args)
-    env, rng = make_env(args.env_type, args.env_name, args.env_family, seed=args.seed), np.random.default_rng(args.seed)
+    env, rng = (
+        make_env(args.env_type, args.env_name, args.env_family, seed=args.seed),
+        np.random.default_rng(args.seed),
+    )
     returns = np.zeros(args.episodes)
     for episode in range(args.episodes):
         (obs, _), terminated, truncated = env.reset(), False, False
@@ -36,4 +39,6 @@ if __name__ == "__main__":
             obs, reward, terminated, truncated, _ = env.step(actions)
             returns[episode] += reward
     error = 1.96 * returns.std(ddof=1) / args.episodes**0.5
-    print(f"{args.env_name}: mean return {returns.mean():.2f} +- {error:.2f} (95%), {args.episodes} episodes")
+    print(
+        f"{args.env_name}: mean return {returns.mean():.2f} +- {error:.2f} (95%), {args.episodes} episodes"
+    )

@@ -31,7 +31,9 @@ import tyro
 from suites import REPO, get_suite, is_finished, usage_error
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-os.environ.setdefault("RAY_worker_niceness", "0")  # the runs are timed: give them the priority of a command
+os.environ.setdefault(
+    "RAY_worker_niceness", "0"
+)  # the runs are timed: give them the priority of a command
 try:
     import ray
 except ImportError:
@@ -50,7 +52,9 @@ class Args:
     """only the lines with these labels, for example "qmix (tuned)" """
     seeds: tuple[int, ...] = ()
     """these seeds instead of the suite's; those that arguments are chosen on want a --runs-dir of their own"""
-    jobs: Annotated[int, tyro.conf.arg(help_behavior_hint="(default: as many as there are cores)")] = 0
+    jobs: Annotated[
+        int, tyro.conf.arg(help_behavior_hint="(default: as many as there are cores)")
+    ] = 0
     """runs at a time"""
     progress: float = 60
     """seconds between two progress lines of a run"""
@@ -92,7 +96,12 @@ def train(command, repo, folder, status, interval):
     script, *arguments = shlex.split(command)[1:]
     # The run is as if started in the root of the repository, but leaves its own folder `runs` here.
     paths = [str(repo), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    environ = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     environ["TQDM_MININTERVAL"] = "2"  # the bar goes to a file
     start = time.time()
 
@@ -103,7 +112,9 @@ def train(command, repo, folder, status, interval):
 
     with open(cwd / "log.txt", "wb") as log:
         guarded = [sys.executable, "-c", GUARD, sys.executable, str(repo / script), *arguments]
-        guard = subprocess.Popen(guarded, cwd=cwd, env=environ, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        guard = subprocess.Popen(
+            guarded, cwd=cwd, env=environ, stdin=subprocess.PIPE, stdout=log, stderr=log
+        )
     try:
         while guard.poll() is None:
             try:
@@ -115,14 +126,17 @@ def train(command, repo, folder, status, interval):
         guard.wait()
     cpu = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
-        cpu = dict(re.findall(r"^(.+?)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)).get("model name", cpu)
+        cpu = dict(re.findall(r"^(.+?)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)).get(
+            "model name", cpu
+        )
     names = ("torch", "numpy", "numba", "gymnasium", "pettingzoo", "mpe2", "lbforaging")
     yield {
         "log": end_of_log(),
         "exit_code": guard.returncode,
         "seconds": round(time.time() - start, 1),
         "machine": f"{cpu}, {os.cpu_count()} cores",
-        "packages": {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names},
+        "packages": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in names},
     }
     if not shared:
         archive = io.BytesIO()
@@ -137,8 +151,12 @@ def commit():
     code = ("cleanmarl", "smaclite_jit", "tests/envs")
     git = ("git", "-C", str(REPO))
     try:
-        name = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        changes = subprocess.run([*git, "status", "--porcelain", "--", *code], capture_output=True, check=True).stdout
+        name = subprocess.run(
+            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        )
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "--", *code], capture_output=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return name.stdout.strip() + ("+dirty" if changes else "")
@@ -148,15 +166,28 @@ class Run:
     """A run as the driver sees it."""
 
     def __init__(self, line, seed, root, interval):
-        self.name, self.command = f"{line.environment}  {line.label}  seed {seed}", line.command(seed)
-        self.folder, self.interval, self.log, self.status = line.folder(root, seed).resolve(), interval, "", {}
+        self.name, self.command = (
+            f"{line.environment}  {line.label}  seed {seed}",
+            line.command(seed),
+        )
+        self.folder, self.interval, self.log, self.status = (
+            line.folder(root, seed).resolve(),
+            interval,
+            "",
+            {},
+        )
 
     def start(self, on_cluster):
         """Put the run into Ray's hands. Returns Ray's generator of what `train` yields."""
         shutil.rmtree(self.folder, ignore_errors=True)  # the remains of one that did not finish
         self.folder.mkdir(parents=True)
         started = datetime.now(timezone.utc).isoformat()
-        self.status = {"command": self.command, "exit_code": None, "started": started, "commit": commit()}
+        self.status = {
+            "command": self.command,
+            "exit_code": None,
+            "started": started,
+            "commit": commit(),
+        }
         self.write_status()
         say(f"{self.name}: {self.command}")
         repo, status = None if on_cluster else str(REPO), (self.folder / "status.json").read_text()
@@ -183,11 +214,15 @@ class Run:
     def finish(self, error=None):
         """Store and report the end. Returns whether the run has succeeded."""
         if error:
-            self.status["exit_code"] = None  # also where the script has ended well: its files may be lost
+            self.status["exit_code"] = (
+                None  # also where the script has ended well: its files may be lost
+            )
         self.write_status()
         code = self.status["exit_code"]
         if code == 0 and not error:
-            say(f"{self.name}: finished after {clock(self.status['seconds'])}, {describe(self.log)}")
+            say(
+                f"{self.name}: finished after {clock(self.status['seconds'])}, {describe(self.log)}"
+            )
             return True
         names = {128 + number.value: f", {number.name}" for number in signal.Signals}
         ended = f"exit code {code}" + names.get(code, "")
@@ -231,7 +266,9 @@ def select(args):
     ):
         names = dict.fromkeys(getattr(line, attribute) for line in lines)
         if unknown := [name for name in wanted if name not in names]:
-            usage_error(f"{option} {unknown[0]} is not among what is left of {args.suite}: {', '.join(names)}")
+            usage_error(
+                f"{option} {unknown[0]} is not among what is left of {args.suite}: {', '.join(names)}"
+            )
         lines = [line for line in lines if not wanted or getattr(line, attribute) in wanted]
     return [(line, seed) for line in lines for seed in dict.fromkeys(args.seeds or line.seeds)]
 
@@ -267,19 +304,37 @@ if __name__ == "__main__":
             todo.append(run)
     failed, address = [], os.environ.get("RAY_ADDRESS")
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has it ignored, in the background
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # also where a shell has it ignored, in the background
     try:
         if todo and address:  # the nodes get this code, and need the packages
-            excludes = [".git", ".hypothesis", ".venv", "docs", "runs", "benchmark/runs", "benchmark/results"]
+            excludes = [
+                ".git",
+                ".hypothesis",
+                ".venv",
+                "docs",
+                "runs",
+                "benchmark/runs",
+                "benchmark/results",
+            ]
             try:
-                ray.init(address, runtime_env={"working_dir": str(REPO), "excludes": excludes}, **quiet)
+                ray.init(
+                    address, runtime_env={"working_dir": str(REPO), "excludes": excludes}, **quiet
+                )
             except ConnectionError as error:
                 usage_error(f"RAY_ADDRESS={address}: {error}")
             jobs = args.jobs or int(ray.cluster_resources()["CPU"])
         elif todo:
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+            cores = (
+                len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+            )
             jobs = args.jobs or cores
-            local = {"include_dashboard": False, "object_store_memory": 10**8, "_node_ip_address": "127.0.0.1"}
+            local = {
+                "include_dashboard": False,
+                "object_store_memory": 10**8,
+                "_node_ip_address": "127.0.0.1",
+            }
             ray.init("local", num_cpus=jobs, **local, **quiet)
         if todo:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has set its own

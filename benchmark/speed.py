@@ -43,7 +43,16 @@ PURPOSES = {
     "evaluation": ("evaluate(",),
     "environment": ("env.step(", "env.reset(", "envs.step(", "envs.reset("),
     "sampling": ("buffer.sample(",),
-    "learning": ("td_target", "loss", "optimizer", "backward(", "grad", "isfinite", "soft_update(", "chunk"),
+    "learning": (
+        "td_target",
+        "loss",
+        "optimizer",
+        "backward(",
+        "grad",
+        "isfinite",
+        "soft_update(",
+        "chunk",
+    ),
     "logging": ("writer", "progress", "metrics", "rollout"),
     "acting": ("q_network(", "avail_actions = ", "select_actions(", "inference_mode", "epsilon"),
     "collecting": ("episode", "buffer.add("),
@@ -54,7 +63,12 @@ PURPOSES = {
 class Args:
     parts: tuple[str, ...] = PARTS
     """environments, simulator, scripts, updates, replay: only these tables"""
-    tasks: tuple[str, ...] = ("smaclite:3m", "smaclite:MMM", "lbf:Foraging-8x8-2p-2f-v3", "pz:simple_spread_v3")
+    tasks: tuple[str, ...] = (
+        "smaclite:3m",
+        "smaclite:MMM",
+        "lbf:Foraging-8x8-2p-2f-v3",
+        "pz:simple_spread_v3",
+    )
     """family:name, of the tables of environments and scripts"""
     scripts: tuple[str, ...] = SCRIPTS
     """of the table of scripts"""
@@ -137,7 +151,10 @@ def single_stepper(name):
 
 def vector_stepper(name, num_envs):
     """A step of many battles in one call."""
-    envs, rng = gym.make_vec(f"smaclite_jit/{name}-v0", num_envs, arrays=True), np.random.default_rng(0)
+    envs, rng = (
+        gym.make_vec(f"smaclite_jit/{name}-v0", num_envs, arrays=True),
+        np.random.default_rng(0),
+    )
     obs = envs.reset(seed=1)[0]
 
     def step():
@@ -170,8 +187,13 @@ def measure_environment(args, task):
 
 def measure_simulator(args, name):
     steppers = (single_stepper(name), 1), (vector_stepper(name, args.num_envs), args.num_envs)
-    rounds = [[rate(step, count, args.seconds) for step, count in steppers] for _ in range(args.rounds)]
-    return [*(statistics.median(column) for column in zip(*rounds)), statistics.median(b / a for a, b in rounds)]
+    rounds = [
+        [rate(step, count, args.seconds) for step, count in steppers] for _ in range(args.rounds)
+    ]
+    return [
+        *(statistics.median(column) for column in zip(*rounds)),
+        statistics.median(b / a for a, b in rounds),
+    ]
 
 
 def watch(path, counts):
@@ -179,11 +201,18 @@ def watch(path, counts):
     lines = path.read_text().splitlines()
 
     def handler(_, frame):
-        while frame and not (frame.f_code.co_filename == str(path) and frame.f_code.co_name == "<module>"):
+        while frame and not (
+            frame.f_code.co_filename == str(path) and frame.f_code.co_name == "<module>"
+        ):
             frame = frame.f_back
         if frame and "progress" in frame.f_globals:
             line = lines[frame.f_lineno - 1]
-            counts[next((name for name, words in PURPOSES.items() if any(w in line for w in words)), "other")] += 1
+            counts[
+                next(
+                    (name for name, words in PURPOSES.items() if any(w in line for w in words)),
+                    "other",
+                )
+            ] += 1
 
     return handler
 
@@ -209,23 +238,43 @@ def run_script(script, task, *arguments):
 def measure_script(args, script, task):
     """Steps per second with default arguments, evaluation and logging included; peak MB; shares of time."""
     program, counts = run_script(script, task, "--total-timesteps", args.steps)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    shares = ", ".join(f"{name} {count / counts.total():.0%}" for name, count in counts.most_common())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        2**20 if sys.platform == "darwin" else 2**10
+    )
+    shares = ", ".join(
+        f"{name} {count / counts.total():.0%}" for name, count in counts.most_common()
+    )
     return program["global_step"] / program["seconds"], peak, shares
 
 
 def measure_replay(script, name):
     """Bytes of the replay buffer for each environment step, after random play without learning."""
     never = 10**9
-    arguments = ("--total-timesteps", 2000, "--start-e", 1, "--end-e", 1, "--train-freq", never, "--num-eval-ep", 1)
+    arguments = (
+        "--total-timesteps",
+        2000,
+        "--start-e",
+        1,
+        "--end-e",
+        1,
+        "--train-freq",
+        never,
+        "--num-eval-ep",
+        1,
+    )
     buffer = run_script(script, f"smaclite:{name}", *arguments, "--eval-steps", never)[0]["buffer"]
     size = sum(tensor.nbytes for episode in buffer.episodes for tensor in episode.values())
     return size / sum(len(episode["reward"]) for episode in buffer.episodes)
 
 
-def update_time(script, batch_size=10, length=60, n_agents=3, obs_dim=30, state_dim=48, n_actions=9):
+def update_time(
+    script, batch_size=10, length=60, n_agents=3, obs_dim=30, state_dim=48, n_actions=9
+):
     """Median seconds of one update at this size: TD target, loss, gradient, optimizer and target networks."""
-    m, defaults = importlib.import_module(f"cleanmarl.{script}"), SimpleNamespace(gamma=0.99, double_q=False)
+    m, defaults = (
+        importlib.import_module(f"cleanmarl.{script}"),
+        SimpleNamespace(gamma=0.99, double_q=False),
+    )
     q_network, mixer = m.QNetwork(obs_dim, n_actions, 64, 1), m.Mixer(n_agents, state_dim, 64)
     target_q_network, target_mixer = copy.deepcopy(q_network), copy.deepcopy(mixer)
     parameters = [*q_network.parameters(), *mixer.parameters()]
@@ -283,31 +332,55 @@ if __name__ == "__main__":
         if unknown := [name for name in wanted if name not in known]:
             usage_error(f"{option}: there is no {unknown[0]}; choose from {', '.join(known)}")
     if wrong := [task for task in args.tasks if not re.fullmatch("(smaclite|lbf|pz):.+", task)]:
-        usage_error(f"--tasks {wrong[0]}: give it as family:name, for example smaclite:3m or lbf:Foraging-8x8-2p-2f-v3")
+        usage_error(
+            f"--tasks {wrong[0]}: give it as family:name, for example smaclite:3m or lbf:Foraging-8x8-2p-2f-v3"
+        )
 
     cpu = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
-        cpu = dict(re.findall(r"^(.+?)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)).get("model name", cpu)
-    print(f"One core of {cpu}, Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}")
+        cpu = dict(re.findall(r"^(.+?)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)).get(
+            "model name", cpu
+        )
+    print(
+        f"One core of {cpu}, Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}"
+    )
     if "environments" in args.parts:
         header("Environments, steps per second", "environment", "bare", "as the scripts see it")
         for task in args.tasks:
-            row(task, *(f"{value:,.0f}" for value in alone(args.core, measure_environment, args, task)))
+            row(
+                task,
+                *(f"{value:,.0f}" for value in alone(args.core, measure_environment, args, task)),
+            )
     if "simulator" in args.parts:
-        title = f"smaclite_jit, steps per second, median of {args.rounds} rounds of {args.seconds:g} s"
-        header(title, "map", "original", "one battle", f"{args.num_envs} battles in one call", "to one")
+        title = (
+            f"smaclite_jit, steps per second, median of {args.rounds} rounds of {args.seconds:g} s"
+        )
+        header(
+            title, "map", "original", "one battle", f"{args.num_envs} battles in one call", "to one"
+        )
         for name in args.maps:
             single, vector, ratio = alone(args.core, measure_simulator, args, name)
             row(name, ORIGINAL.get(name, ""), f"{single:,.0f}", f"{vector:,.0f}", f"{ratio:.2f} x")
     if "scripts" in args.parts:
         title = f"Scripts with default arguments, the first {args.steps:,d} steps"
-        header(title, "script", "environment", "steps per second", "peak memory, main process", "where the time goes")
+        header(
+            title,
+            "script",
+            "environment",
+            "steps per second",
+            "peak memory, main process",
+            "where the time goes",
+        )
         for task in args.tasks:
             for script in args.scripts:
                 speed, peak, shares = alone(args.core, measure_script, args, script, task)
                 row(script, task, f"{speed:,.0f}", f"{peak:,.0f} MB", shares)
     if "updates" in args.parts:
-        header("One update: 10 episodes x 60 steps x 3 agents, 30 numbers an observation, 48 a state", "script", "time")
+        header(
+            "One update: 10 episodes x 60 steps x 3 agents, 30 numbers an observation, 48 a state",
+            "script",
+            "time",
+        )
         for script in args.scripts:
             row(script, f"{alone(args.core, update_time, script) * 1000:.1f} ms")
     if "replay" in args.parts:
@@ -318,4 +391,9 @@ if __name__ == "__main__":
             sizes = [alone(args.core, measure_replay, script, name) for script in names]
             limit = gym.spec(f"smaclite_jit/{name}-v0").max_episode_steps
             full = " / ".join(f"{size * 5000 * limit / 1e9:.1f}" for size in sizes)
-            row(name, *(f"{size:,.0f}" for size in sizes), f"{sizes[1] / sizes[0]:.2f} x", f"{full} GB")
+            row(
+                name,
+                *(f"{size:,.0f}" for size in sizes),
+                f"{sizes[1] / sizes[0]:.2f} x",
+                f"{full} GB",
+            )

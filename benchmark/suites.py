@@ -25,13 +25,22 @@ class Line:
 
     def folder(self, root, seed):
         """Where a run's files are, below the folder of its suite."""
-        return Path(root, *(part.replace("/", "_") for part in (self.environment, self.label, f"seed{seed}")))
+        return Path(
+            root,
+            *(part.replace("/", "_") for part in (self.environment, self.label, f"seed{seed}")),
+        )
 
 
 def lines(environments, scripts, arguments, variant="", seeds=(1, 2, 3, 4, 5)):
     """A line for every environment and script. A variant of the arguments is told apart by its label."""
     return [
-        Line(name, f"{script} ({variant})" if variant else script, script, f"{arguments} --env-name {name}", seeds)
+        Line(
+            name,
+            f"{script} ({variant})" if variant else script,
+            script,
+            f"{arguments} --env-name {name}",
+            seeds,
+        )
         for name in environments
         for script in scripts
     ]
@@ -49,7 +58,9 @@ SUITES = {
     "smaclite": [
         *lines(["3m"], SCRIPTS, "--env-type smaclite"),
         *lines(["MMM"], ["qmix_multienvs", "qmix"], "--env-type smaclite"),
-        *lines(["MMM"], ["qmix_multienvs"], "--env-type smaclite --polyak 0.05", variant="polyak 0.05"),
+        *lines(
+            ["MMM"], ["qmix_multienvs"], "--env-type smaclite --polyak 0.05", variant="polyak 0.05"
+        ),
         *lines(
             ["MMM"],
             ["qmix_multienvs"],
@@ -66,7 +77,12 @@ SUITES = {
     ],
     "lbf": [
         *lines(LBF, ["qmix", "qmix_lstm"], "--env-type lbf"),
-        *lines(LBF, ["qmix", "qmix_lstm"], "--env-type lbf --normalize-reward", variant="normalize_reward"),
+        *lines(
+            LBF,
+            ["qmix", "qmix_lstm"],
+            "--env-type lbf --normalize-reward",
+            variant="normalize_reward",
+        ),
     ],
     "mpe": lines(["simple_spread_v3"], ["qmix", "qmix_lstm"], "--env-type pz"),
     "smoke": lines(["two_step_game"], SCRIPTS, TWO_STEP_GAME, seeds=(1, 2)),

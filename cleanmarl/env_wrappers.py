@@ -28,7 +28,9 @@ class TeamEnv(gym.Env):
         self.blank_obs[:, self.obs_dim :] = np.eye(n_agents)[:, : n_agents * agent_ids]
         box, shape = gym.spaces.Box, self.blank_obs.shape
         spaces = {"obs": box(-np.inf, np.inf, shape), "state": box(-np.inf, np.inf, (state_dim,))}
-        self.observation_space = gym.spaces.Dict(spaces | {"avail_actions": box(0, 1, self.no_actions.shape, np.bool_)})
+        self.observation_space = gym.spaces.Dict(
+            spaces | {"avail_actions": box(0, 1, self.no_actions.shape, np.bool_)}
+        )
         self.action_space = gym.spaces.MultiDiscrete([n_actions] * n_agents)
 
     def reset(self, *, seed=None, options=None):
@@ -54,8 +56,16 @@ class TeamEnv(gym.Env):
         info : dict
             On SMAClite ``battle_won``, a bool.
         """
-        observations, rewards, terminated, truncated, info = self.env.step(np.asarray(actions).tolist())
-        return self.observe(observations, info), float(np.sum(rewards)), bool(terminated), bool(truncated), info
+        observations, rewards, terminated, truncated, info = self.env.step(
+            np.asarray(actions).tolist()
+        )
+        return (
+            self.observe(observations, info),
+            float(np.sum(rewards)),
+            bool(terminated),
+            bool(truncated),
+            info,
+        )
 
 
 class SMACliteEnv(TeamEnv):
@@ -64,12 +74,26 @@ class SMACliteEnv(TeamEnv):
     def __init__(self, env_name, package, agent_ids, seed, **drawn):
         env = gym.make(**get_map(env_name, package), disable_env_checker=True, **drawn)
         b = self.battle = env.unwrapped
-        super().__init__(env, [b.obs_size] * b.n_agents, [b.n_actions] * b.n_agents, b.state_size, agent_ids, seed)
+        super().__init__(
+            env,
+            [b.obs_size] * b.n_agents,
+            [b.n_actions] * b.n_agents,
+            b.state_size,
+            agent_ids,
+            seed,
+        )
 
     def observe(self, observations, info):
-        obs, avail_actions = self.blank_obs.copy(), np.array(self.battle.get_avail_actions(), np.bool_)
+        obs, avail_actions = (
+            self.blank_obs.copy(),
+            np.array(self.battle.get_avail_actions(), np.bool_),
+        )
         obs[:, : self.obs_dim] = observations
-        return {"obs": obs, "state": np.asarray(self.battle.get_state(), np.float32), "avail_actions": avail_actions}
+        return {
+            "obs": obs,
+            "state": np.asarray(self.battle.get_state(), np.float32),
+            "avail_actions": avail_actions,
+        }
 
 
 class LBFEnv(TeamEnv):
@@ -81,14 +105,23 @@ class LBFEnv(TeamEnv):
 
     def __init__(self, env_name, agent_ids, seed, **drawn):
         importlib.import_module("lbforaging")  # registers its environments
-        check_name("--env-name", env_name, [name for name in gym.registry if name.startswith("Foraging-")])
+        check_name(
+            "--env-name", env_name, [name for name in gym.registry if name.startswith("Foraging-")]
+        )
         spec = copy.deepcopy(gym.spec(env_name))
-        spec.max_episode_steps, spec.kwargs["max_episode_steps"] = spec.kwargs["max_episode_steps"], np.inf
+        spec.max_episode_steps, spec.kwargs["max_episode_steps"] = (
+            spec.kwargs["max_episode_steps"],
+            np.inf,
+        )
         env = gym.make(spec, disable_env_checker=True)
         env.metadata = env.metadata | {"render_modes": ["human", "rgb_array"]}
-        env = importlib.import_module("cleanmarl.lbf_drawing").Drawing(env, **drawn) if drawn else env
+        env = (
+            importlib.import_module("cleanmarl.lbf_drawing").Drawing(env, **drawn) if drawn else env
+        )
         obs_dims = [gym.spaces.flatdim(space) for space in env.observation_space]
-        super().__init__(env, obs_dims, [int(s.n) for s in env.action_space], sum(obs_dims), agent_ids, seed)
+        super().__init__(
+            env, obs_dims, [int(s.n) for s in env.action_space], sum(obs_dims), agent_ids, seed
+        )
 
     def reset(self, *, seed=None, options=None):
         for player in self.env.unwrapped.players if seed is not None else ():
@@ -98,7 +131,9 @@ class LBFEnv(TeamEnv):
     def observe(self, observations, info):
         obs, avail_actions = self.blank_obs.copy(), self.no_actions.copy()
         obs[:, : self.obs_dim] = [observation.ravel() for observation in observations]
-        for i, valid_actions in enumerate(self.env.unwrapped._valid_actions.values()):  # in the order of the players
+        for i, valid_actions in enumerate(
+            self.env.unwrapped._valid_actions.values()
+        ):  # in the order of the players
             avail_actions[i, [action.value for action in valid_actions]] = True
         return {"obs": obs, "state": obs[:, : self.obs_dim].ravel(), "avail_actions": avail_actions}
 
@@ -113,18 +148,30 @@ class PettingZooEnv(TeamEnv):
         env = make_parallel_env(env_name, env_family, **drawn)
         self.agents = list(env.possible_agents)
         action_spaces = [env.action_space(agent) for agent in self.agents]
-        if other := [space for space in action_spaces if not isinstance(space, gym.spaces.Discrete)]:
-            raise UsageError(f"--env-name: {env_name} has actions {other[0]}: QMIX needs Discrete ones")
+        if other := [
+            space for space in action_spaces if not isinstance(space, gym.spaces.Discrete)
+        ]:
+            raise UsageError(
+                f"--env-name: {env_name} has actions {other[0]}: QMIX needs Discrete ones"
+            )
         self.first_actions = [int(space.start) for space in action_spaces]
         spaces = [env.observation_space(agent) for agent in self.agents]
-        self.spaces = [s["observation"] if "action_mask" in getattr(s, "spaces", ()) else s for s in spaces]
+        self.spaces = [
+            s["observation"] if "action_mask" in getattr(s, "spaces", ()) else s for s in spaces
+        ]
         obs_dims = [gym.spaces.flatdim(space) for space in self.spaces]
         env.reset(seed=seed)
         try:
             state_dim, self.has_state = int(np.size(env.state())), True
-        except (AttributeError, NotImplementedError, TypeError):  # it has none; rps_v2 a dictionary so called
+        except (
+            AttributeError,
+            NotImplementedError,
+            TypeError,
+        ):  # it has none; rps_v2 a dictionary so called
             state_dim, self.has_state = sum(obs_dims), False
-        super().__init__(env, obs_dims, [int(space.n) for space in action_spaces], state_dim, agent_ids, seed)
+        super().__init__(
+            env, obs_dims, [int(space.n) for space in action_spaces], state_dim, agent_ids, seed
+        )
 
     def observe(self, observations, infos, playing=None):
         obs, avail_actions = self.blank_obs.copy(), self.no_actions.copy()
@@ -138,15 +185,26 @@ class PettingZooEnv(TeamEnv):
             obs[i, : self.obs_dims[i]] = gym.spaces.flatten(space, observation)
             avail_actions[i, : self.action_dims[i]] = mask
         rows = [row[:obs_dim] for row, obs_dim in zip(obs, self.obs_dims)]
-        state = np.array(self.env.state(), np.float32).ravel() if self.has_state else np.concatenate(rows)
+        state = (
+            np.array(self.env.state(), np.float32).ravel()
+            if self.has_state
+            else np.concatenate(rows)
+        )
         return {"obs": obs, "state": state, "avail_actions": avail_actions}
 
     def step(self, actions):
         acting = list(self.env.agents)
-        joint = {agent: first + int(a) for agent, first, a in zip(self.agents, self.first_actions, actions)}
-        observations, rewards, terminations, truncations, infos = self.env.step({a: joint[a] for a in acting})
+        joint = {
+            agent: first + int(a)
+            for agent, first, a in zip(self.agents, self.first_actions, actions)
+        }
+        observations, rewards, terminations, truncations, infos = self.env.step(
+            {a: joint[a] for a in acting}
+        )
         playing = [a for a in self.env.agents if not (terminations.get(a) or truncations.get(a))]
-        if over := not playing:  # those who are only cut off keep their last observation, to bootstrap from
+        if (
+            over := not playing
+        ):  # those who are only cut off keep their last observation, to bootstrap from
             playing = [a for a in acting if truncations.get(a) and not terminations.get(a)]
         obs, reward = self.observe(observations, infos, playing), float(sum(rewards.values()))
         return obs, reward, over and not playing, over and bool(playing), {}
@@ -178,20 +236,29 @@ def make_env(env_type, env_name, env_family="mpe", agent_ids=True, seed=None, re
     UsageError
         One line that names the argument and says what to do.
     """
-    families = {"smaclite": (SMACliteEnv, "smaclite_jit"), "smaclite_upstream": (SMACliteEnv, "smaclite")}
+    families = {
+        "smaclite": (SMACliteEnv, "smaclite_jit"),
+        "smaclite_upstream": (SMACliteEnv, "smaclite"),
+    }
     families |= {"pz": (PettingZooEnv, env_family), "lbf": (LBFEnv,)}
     check_name("--env-type", env_type, list(families))
     check_name("render_mode", render_mode or "human", ["human", "rgb_array"])
-    drawn = {} if render_mode is None else {"render_mode": render_mode}  # not every environment takes one
+    drawn = (
+        {} if render_mode is None else {"render_mode": render_mode}
+    )  # not every environment takes one
     try:
         family, *source = families[env_type]
         env = family(env_name, *source, agent_ids, seed, **drawn)
     except ModuleNotFoundError as error:
         package = '-e ".[smaclite-upstream]"' if error.name == "smaclite" else error.name
-        raise UsageError(f"--env-type {env_type} needs a package that is missing: pip install {package}") from error
+        raise UsageError(
+            f"--env-type {env_type} needs a package that is missing: pip install {package}"
+        ) from error
     except TypeError as error:
         if "'render_mode'" not in str(error):
             raise
-        raise UsageError(f"--env-name: {env_name} cannot be drawn, it takes no render_mode") from error
+        raise UsageError(
+            f"--env-name: {env_name} cannot be drawn, it takes no render_mode"
+        ) from error
     env.render_mode = render_mode
     return env

@@ -18,7 +18,13 @@ from cleanmarl.env_wrappers import UsageError, make_env
 from cleanmarl.saved import build, find_model, load, load_script
 from cleanmarl.video import Episodes, Video
 
-FAMILIES = ("mpe", "atari", "butterfly", "classic", "sisl")  # PettingZoo's: others are modules of somebody's own
+FAMILIES = (
+    "mpe",
+    "atari",
+    "butterfly",
+    "classic",
+    "sisl",
+)  # PettingZoo's: others are modules of somebody's own
 
 
 @dataclass
@@ -60,38 +66,60 @@ def describe_wins(won):
     """The fraction won, its 95 % interval by Wilson, and the battles."""
     n, p, z = len(won), float(np.mean(won)), 1.96
     centre, half = p + z**2 / (2 * n), z * (p * (1 - p) / n + (z / (2 * n)) ** 2) ** 0.5
-    interval = [max(0.0, (centre - half) / (1 + z**2 / n)), min(1.0, (centre + half) / (1 + z**2 / n))]
+    interval = [
+        max(0.0, (centre - half) / (1 + z**2 / n)),
+        min(1.0, (centre + half) / (1 + z**2 / n)),
+    ]
     return {"mean": p, "interval": interval, "episodes": [bool(battle) for battle in won]}
 
 
 def run(args):
     """Play the episodes. Returns the figures, None if none has ended, and whether Ctrl-C has stopped it."""
-    for name, low, high in (("episodes", 1, 10**9), ("video_episodes", 1, 10**9), ("seed", 0, 2**31 - 1)):
+    for name, low, high in (
+        ("episodes", 1, 10**9),
+        ("video_episodes", 1, 10**9),
+        ("seed", 0, 2**31 - 1),
+    ):
         if not low <= (value := getattr(args, name)) <= high:
-            raise UsageError(f"--{name.replace('_', '-')} {value} is out of range: give one from {low} to {high}")
+            raise UsageError(
+                f"--{name.replace('_', '-')} {value} is out of range: give one from {low} to {high}"
+            )
     if args.render and args.video:
-        raise UsageError("--render, --video: an environment is drawn in a window or on pictures; give one of the two")
+        raise UsageError(
+            "--render, --video: an environment is drawn in a window or on pictures; give one of the two"
+        )
     path = find_model(args.run, args.best)
     saved = load(path)
     env_type, agent_ids = saved["args"]["env_type"], saved["args"]["agent_ids"]
-    env_name, family = args.env_name or saved["args"]["env_name"], args.env_family or saved["args"]["env_family"]
+    env_name, family = (
+        args.env_name or saved["args"]["env_name"],
+        args.env_family or saved["args"]["env_family"],
+    )
     if env_type == "pz" and family not in FAMILIES and not (args.env_name and args.env_family):
         named = f"environment {env_name!r} of {family!r} is somebody's own: to run its code"
         raise UsageError(f"--env-family: the {named}, give both --env-family and --env-name")
     module = load_script(saved["script"], args.script)
-    torch.set_num_threads(1)  # the networks are so small that a second thread costs more than it brings
+    torch.set_num_threads(
+        1
+    )  # the networks are so small that a second thread costs more than it brings
     with contextlib.ExitStack() as stack:
         if args.render:
             try:
-                importlib.import_module("smaclite_jit.shapes").start_display()
+                importlib.import_module("smaclite_jit.rendering.sprites").start_display()
             except RuntimeError as error:
-                raise UsageError("--render needs a display, and this machine has none: use --video") from error
+                raise UsageError(
+                    "--render needs a display, and this machine has none: use --video"
+                ) from error
         render_mode = "human" if args.render else "rgb_array" if args.video else None
-        env = Episodes(make_env(env_type, env_name, family, agent_ids, render_mode=render_mode), args.seed)
+        env = Episodes(
+            make_env(env_type, env_name, family, agent_ids, render_mode=render_mode), args.seed
+        )
         stack.callback(env.close)
         q_network, video, results = build(module, saved, env, env_name), None, []
         if args.video:
-            video = Video(args.video, env.metadata["render_fps"] * env.metadata.get("frames_per_step", 1))
+            video = Video(
+                args.video, env.metadata["render_fps"] * env.metadata.get("frames_per_step", 1)
+            )
             stack.callback(video.close)
         interrupted, filmed = False, min(args.video_episodes, args.episodes)
         try:
@@ -104,11 +132,23 @@ def run(args):
                     video.finish()
         except KeyboardInterrupt:
             interrupted = True
-            no_video = ", the video is not whole and thrown away" if video and len(results) < filmed else ""
-            print(f"evaluate.py: stopped after {len(results)} of {args.episodes} episodes{no_video}", file=sys.stderr)
+            no_video = (
+                ", the video is not whole and thrown away"
+                if video and len(results) < filmed
+                else ""
+            )
+            print(
+                f"evaluate.py: stopped after {len(results)} of {args.episodes} episodes{no_video}",
+                file=sys.stderr,
+            )
     if not results:
         return None, interrupted
-    figures = {"model": str(path), "script": args.script or saved["script"], "env_type": env_type, "env_name": env_name}
+    figures = {
+        "model": str(path),
+        "script": args.script or saved["script"],
+        "env_type": env_type,
+        "env_name": env_name,
+    }
     figures |= {"seed": args.seed, "num_episodes": len(results)}
     figures["return"] = describe([result["eval/ep_reward"] for result in results])
     figures["length"] = describe([result["eval/ep_length"] for result in results])
@@ -119,7 +159,9 @@ def run(args):
 
 def table(figures):
     first, n = figures["seed"], figures["num_episodes"]
-    lines = [f"{figures['model']}, trained by {figures['script']}, on {figures['env_type']} {figures['env_name']}"]
+    lines = [
+        f"{figures['model']}, trained by {figures['script']}, on {figures['env_type']} {figures['env_name']}"
+    ]
     lines += [f"{n} greedy episodes, seeds {first} to {first + n - 1}"]
     lines += [f"{'':12}{'mean':>10}{'std':>10}   95 % interval of the mean"]
     for name in ("return", "length", "battles_won"):
@@ -135,7 +177,9 @@ if __name__ == "__main__":
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves no half a film either
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # whatever environments print: stdout is for the figures
+        with contextlib.redirect_stdout(
+            sys.stderr
+        ):  # whatever environments print: stdout is for the figures
             figures, interrupted = run(args)
     except (UsageError, DependencyNotInstalled) as error:
         print(f"evaluate.py: {error}".splitlines()[0], file=sys.stderr)
@@ -143,6 +187,8 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         pass
     if figures is not None:
-        strict = json.loads(json.dumps(figures), parse_constant=lambda name: None)  # JSON has no NaN
+        strict = json.loads(
+            json.dumps(figures), parse_constant=lambda name: None
+        )  # JSON has no NaN
         print(json.dumps(strict) if args.json else table(figures))
     sys.exit(130 if interrupted else 0)

@@ -6,10 +6,15 @@ Importing this module imports pygame but opens no display: only `render_mode="hu
 import gymnasium as gym
 import numpy as np
 
-from smaclite_jit.shapes import mix, open_window, pixels, pygame, stroke, xy
+from smaclite_jit.rendering.sprites import mix, open_window, pixels, pygame, stroke, xy
 
 FINE = 2  # everything is drawn this many times larger and smoothed down
-LONGEST, LARGEST_CELL, STRIP, NARROWEST = 640, 96, 28, 400  # pixels: the field's longer side, a cell, text, the picture
+LONGEST, LARGEST_CELL, STRIP, NARROWEST = (
+    640,
+    96,
+    28,
+    400,
+)  # pixels: the field's longer side, a cell, text, the picture
 OUTSIDE, GROUND, TEXT, RING, EATEN = "#22272f", "#333a45", "#e8ecf1", "#ffd84a", "#5dff86"
 AGENTS = "#4aa3ff", "#ff8a3c", "#c58bff", "#3fd0c9", "#f2a7c3", "#a0a8b4", "#e0d070", "#7f8cff"
 APPLE, STALK, LEAF = "#e04a44", "#7a4a2a", "#4cc25a"
@@ -26,23 +31,40 @@ class Drawing(gym.Wrapper):
     def __init__(self, env, render_mode):
         super().__init__(env)
         self.game, self.name, self.human = env.unwrapped, env.spec.id, render_mode == "human"
-        self.window, self.clock, self.closed, self.fps = None, None, False, env.metadata["render_fps"]
+        self.window, self.clock, self.closed, self.fps = (
+            None,
+            None,
+            False,
+            env.metadata["render_fps"],
+        )
         rows, columns = self.game.field.shape
-        self.cell = max(8, min(LARGEST_CELL, LONGEST // max(rows, columns) // 2 * 2))  # even, as videos need it
+        self.cell = max(
+            8, min(LARGEST_CELL, LONGEST // max(rows, columns) // 2 * 2)
+        )  # even, as videos need it
         self.size = max(columns * self.cell, NARROWEST), rows * self.cell + STRIP
         self.field = self.loading = None
 
     def reset(self, **kwargs):
         result = self.env.reset(**kwargs)
-        self.field, self.loading, self.planted = self.game.field, {}, np.count_nonzero(self.game.field)
+        self.field, self.loading, self.planted = (
+            self.game.field,
+            {},
+            np.count_nonzero(self.game.field),
+        )
         if self.human:
             self.render()
         return result
 
     def step(self, actions):
         places = [player.position for player in self.game.players]
-        loading = [i for i, action in enumerate(actions) if action == LOAD and self.game.adjacent_food(*places[i])]
-        self.field = self.game.field.copy()  # before the step: what is missing afterwards has been eaten
+        loading = [
+            i
+            for i, action in enumerate(actions)
+            if action == LOAD and self.game.adjacent_food(*places[i])
+        ]
+        self.field = (
+            self.game.field.copy()
+        )  # before the step: what is missing afterwards has been eaten
         self.loading = {i: self.game.adjacent_food_location(*places[i]) for i in loading}
         result = self.env.step(actions)
         if self.human:
@@ -81,7 +103,11 @@ class Drawing(gym.Wrapper):
     def draw(self):
         """A Surface with the state of the game and what has been tried in the last step."""
         pygame.font.init()
-        game, scale, (width, height) = self.game, self.cell * FINE, (FINE * side for side in self.size)
+        game, scale, (width, height) = (
+            self.game,
+            self.cell * FINE,
+            (FINE * side for side in self.size),
+        )
         canvas = pygame.Surface((width, height), 0, 32)
         canvas.fill(OUTSIDE)
         left = (width - game.cols * scale) // 2
@@ -118,7 +144,9 @@ class Drawing(gym.Wrapper):
 def draw_apple(canvas, at, radius):
     """A red apple with a stalk and a leaf, at a complex position of the screen."""
     stroke(canvas, STALK, 0.2 * radius, at - 0.6j * radius, at + (0.1 - 1.15j) * radius)
-    pygame.draw.ellipse(canvas, LEAF, (*xy(at + (0.1 - 1.2j) * radius), 0.7 * radius, 0.35 * radius))
+    pygame.draw.ellipse(
+        canvas, LEAF, (*xy(at + (0.1 - 1.2j) * radius), 0.7 * radius, 0.35 * radius)
+    )
     for shift, size in ((-0.3, 0.75), (0.3, 0.75), (0.25j, 0.8)):
         pygame.draw.circle(canvas, APPLE, xy(at + shift * radius), size * radius)
 

@@ -27,8 +27,11 @@ def get_map(env_name, package="smaclite_jit"):
     ModuleNotFoundError
         If `package` is not installed.
     """
-    custom, _ = importlib.import_module("smaclite_jit.custom"), importlib.import_module(package)
+    registration, _ = (
+        importlib.import_module("smaclite_jit.registration"),
+        importlib.import_module(package),
+    )
     try:
-        return custom.find(env_name, package)
-    except custom.MapError as error:
+        return registration.find_map(env_name, package)
+    except registration.MapError as error:
         raise UsageError(f"--env-name: {error}") from error

@@ -95,7 +95,9 @@ class QNetwork(nn.Module):
 
     def __init__(self, obs_dim, n_actions, hidden_dim, num_layers):
         super().__init__()
-        self.body = nn.ModuleList(nn.Linear(size, hidden_dim) for size in [obs_dim, *[hidden_dim] * num_layers])
+        self.body = nn.ModuleList(
+            nn.Linear(size, hidden_dim) for size in [obs_dim, *[hidden_dim] * num_layers]
+        )
         self.head = nn.Linear(hidden_dim, n_actions)
         self.head.weight.data.mul_(0.01)  # values start near 0
         self.head.bias.data.zero_()
@@ -111,19 +113,34 @@ class Mixer(nn.Module):
 
     def __init__(self, n_agents, state_dim, hyper_dim):
         super().__init__()
-        self.norm = nn.LayerNorm(state_dim, elementwise_affine=False) if state_dim > 2 else nn.Identity()
-        self.w1, self.b1 = nn.Linear(state_dim, n_agents * hyper_dim), nn.Linear(state_dim, hyper_dim)
+        self.norm = (
+            nn.LayerNorm(state_dim, elementwise_affine=False) if state_dim > 2 else nn.Identity()
+        )
+        self.w1, self.b1 = (
+            nn.Linear(state_dim, n_agents * hyper_dim),
+            nn.Linear(state_dim, hyper_dim),
+        )
         self.w2, self.w1_shape = nn.Linear(state_dim, hyper_dim), (n_agents, hyper_dim)
         self.v = nn.Sequential(nn.Linear(state_dim, hyper_dim), nn.ReLU(), nn.Linear(hyper_dim, 1))
         # Start Q_tot at the scale of the agents' values: torch's defaults start it up to a thousand times larger.
-        for layer, bias in ((self.w1, 1 / n_agents), (self.b1, 0), (self.w2, 1 / hyper_dim), (self.v[-1], 0)):
+        for layer, bias in (
+            (self.w1, 1 / n_agents),
+            (self.b1, 0),
+            (self.w2, 1 / hyper_dim),
+            (self.v[-1], 0),
+        ):
             layer.weight.data.mul_(0.1)
             layer.bias.data.fill_(bias)
 
     def forward(self, q_values, states):
         states = self.norm(states)
-        w1, w2 = self.w1(states).abs().unflatten(-1, self.w1_shape), self.w2(states).abs()  # so Q_tot is monotonic in q
-        hidden = nn.functional.elu((q_values.unsqueeze(-1) * w1).sum(dim=-2) + self.b1(states))  # (..., hyper_dim)
+        w1, w2 = (
+            self.w1(states).abs().unflatten(-1, self.w1_shape),
+            self.w2(states).abs(),
+        )  # so Q_tot is monotonic in q
+        hidden = nn.functional.elu(
+            (q_values.unsqueeze(-1) * w1).sum(dim=-2) + self.b1(states)
+        )  # (..., hyper_dim)
         return (hidden * w2).sum(dim=-1) + self.v(states).squeeze(-1)
 
 
@@ -131,21 +148,34 @@ class ReplayBuffer:
     """The last `buffer_size` episodes, each a dictionary of tensors with one row a step."""
 
     def __init__(self, buffer_size, normalize_reward, device):
-        self.episodes, self.normalize_reward, self.device = deque(maxlen=buffer_size), normalize_reward, device
+        self.episodes, self.normalize_reward, self.device = (
+            deque(maxlen=buffer_size),
+            normalize_reward,
+            device,
+        )
         self.reward_stats = RunningMeanStd(epsilon=0.0)
 
     def add(self, episode):
         """Store an episode, a dictionary of lists. In a full buffer it takes the place of the oldest."""
-        self.episodes.append({key: torch.as_tensor(np.array(values)) for key, values in episode.items()})
+        self.episodes.append(
+            {key: torch.as_tensor(np.array(values)) for key, values in episode.items()}
+        )
         self.reward_stats.update(np.array(episode["reward"], np.float64))
 
     def sample(self, batch_size):
         """Sample different episodes: tensors (batch, time, ...), padded with zeros, and their `mask` (batch, time)."""
         episodes = random.sample(self.episodes, batch_size)
-        batch = {key: pad_sequence([episode[key] for episode in episodes], batch_first=True) for key in episodes[0]}
-        batch["mask"] = pad_sequence([torch.ones_like(e["reward"]).bool() for e in episodes], batch_first=True)
+        batch = {
+            key: pad_sequence([episode[key] for episode in episodes], batch_first=True)
+            for key in episodes[0]
+        }
+        batch["mask"] = pad_sequence(
+            [torch.ones_like(e["reward"]).bool() for e in episodes], batch_first=True
+        )
         if self.normalize_reward:
-            batch["reward"] = (batch["reward"] - self.reward_stats.mean) / (self.reward_stats.var**0.5 + 1e-6)
+            batch["reward"] = (batch["reward"] - self.reward_stats.mean) / (
+                self.reward_stats.var**0.5 + 1e-6
+            )
         return {key: value.to(self.device) for key, value in batch.items()}
 
 
@@ -162,7 +192,9 @@ def compute_td_target(q_network, target_q_network, target_mixer, batch, args):
     """The paper's equation 6, (...). Truncation is not `done`: it bootstraps from the last observation."""
     next_q_values = target_q_network(batch["next_obs"])  # (..., n_agents, n_actions)
     choosing_q_values = q_network(batch["next_obs"]) if args.double_q else next_q_values
-    next_actions = choosing_q_values.where(batch["next_avail_actions"], -torch.inf).argmax(dim=-1, keepdim=True)
+    next_actions = choosing_q_values.where(batch["next_avail_actions"], -torch.inf).argmax(
+        dim=-1, keepdim=True
+    )
     next_q_values = next_q_values.gather(-1, next_actions).squeeze(-1)  # (..., n_agents)
     next_q_total = target_mixer(next_q_values, batch["next_states"])  # (...)
     return batch["reward"] + args.gamma * next_q_total.masked_fill(batch["done"], 0)
@@ -184,7 +216,9 @@ def evaluate(env, q_network, num_episodes, device):
         (obs, _), rewards, terminated, truncated = env.reset(), [], False, False
         while not (terminated or truncated):
             q_values = q_network(torch.as_tensor(obs["obs"], device=device)).cpu().numpy()
-            obs, reward, terminated, truncated, info = env.step(select_actions(q_values, obs["avail_actions"]))
+            obs, reward, terminated, truncated, info = env.step(
+                select_actions(q_values, obs["avail_actions"])
+            )
             rewards.append(reward)
         stats["eval/ep_reward"].append(sum(rewards))
         stats["eval/ep_length"].append(len(rewards))
@@ -196,12 +230,18 @@ def evaluate(env, q_network, num_episodes, device):
 
 def check_args(args):
     """Raise a UsageError for an argument that cannot work. Returns the torch device."""
-    bounds = {f.name: (1, torch.inf) if f.type is int else (0, 1) for f in fields(args) if f.type in (int, float)}
+    bounds = {
+        f.name: (1, torch.inf) if f.type is int else (0, 1)
+        for f in fields(args)
+        if f.type in (int, float)
+    }
     bounds |= {"batch_size": (1, args.buffer_size), "clip_gradients": (-torch.inf, torch.inf)}
     bounds |= {"learning_rate": (1e-12, 1e3), "seed": (0, 2**31 - 1)}
     for name, (low, high) in bounds.items():
         if not low <= (value := getattr(args, name)) <= high:
-            raise UsageError(f"--{name.replace('_', '-')} {value} is out of range: give one from {low} to {high}")
+            raise UsageError(
+                f"--{name.replace('_', '-')} {value} is out of range: give one from {low} to {high}"
+            )
     try:
         problem = f"--device {args.device} is not available here: use cpu"
         device = torch.device("cuda" if args.device == "gpu" else args.device)
@@ -222,18 +262,30 @@ if __name__ == "__main__":
         env_args = (args.env_type, args.env_name, args.env_family, args.agent_ids)
         env = make_env(*env_args, seed=args.seed)
         eval_env = make_env(*env_args, seed=args.seed + 1)
-        run_name = f"{script}__{args.env_type}__{Path(args.env_name).name}__{args.seed}__{time.time_ns()}"
+        run_name = (
+            f"{script}__{args.env_type}__{Path(args.env_name).name}__{args.seed}__{time.time_ns()}"
+        )
         if args.use_wnb:
-            wnb = {"project": args.wnb_project or None, "entity": args.wnb_entity or None, "name": run_name}
+            wnb = {
+                "project": args.wnb_project or None,
+                "entity": args.wnb_entity or None,
+                "name": run_name,
+            }
             try:
-                importlib.import_module("wandb").init(config=vars(args), sync_tensorboard=True, **wnb)
+                importlib.import_module("wandb").init(
+                    config=vars(args), sync_tensorboard=True, **wnb
+                )
             except Exception as error:
-                raise UsageError(f"--use-wnb (pip install wandb? wandb login? WANDB_MODE=offline?): {error}") from error
+                raise UsageError(
+                    f"--use-wnb (pip install wandb? wandb login? WANDB_MODE=offline?): {error}"
+                ) from error
     except UsageError as error:
         print(f"{script}.py: {error}".splitlines()[0], file=sys.stderr)
         sys.exit(2)
     if device.type == "cpu":
-        torch.set_num_threads(1)  # the networks are so small that a second thread costs more than it brings
+        torch.set_num_threads(
+            1
+        )  # the networks are so small that a second thread costs more than it brings
     n_agents, obs_dim = env.observation_space["obs"].shape
     (state_dim,), n_actions = env.observation_space["state"].shape, int(env.action_space.nvec[0])
 
@@ -242,15 +294,31 @@ if __name__ == "__main__":
     target_q_network, target_mixer = copy.deepcopy(q_network), copy.deepcopy(mixer)
     parameters = [*q_network.parameters(), *mixer.parameters()]
     target_parameters = [*target_q_network.parameters(), *target_mixer.parameters()]
-    fused = {"fused": True} if args.optimizer in ("Adam", "AdamW", "SGD") else {}  # one kernel for all parameters
+    fused = (
+        {"fused": True} if args.optimizer in ("Adam", "AdamW", "SGD") else {}
+    )  # one kernel for all parameters
     optimizer = getattr(torch.optim, args.optimizer)(parameters, lr=args.learning_rate, **fused)
-    soft_update = get_ema_multi_avg_fn(1 - args.polyak)  # target <- polyak * online + (1 - polyak) * target
+    soft_update = get_ema_multi_avg_fn(
+        1 - args.polyak
+    )  # target <- polyak * online + (1 - polyak) * target
     buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
-    saved = {"script": script, "args": vars(args), "q_network": q_network.state_dict(), "mixer": mixer.state_dict()}
+    saved = {
+        "script": script,
+        "args": vars(args),
+        "q_network": q_network.state_dict(),
+        "mixer": mixer.state_dict(),
+    }
     writer = SummaryWriter(f"runs/{run_name}", flush_secs=10)
-    writer.add_text("arguments", "|argument|value|\n|-|-|\n" + "\n".join(f"|{k}|{v}|" for k, v in vars(args).items()))
+    writer.add_text(
+        "arguments",
+        "|argument|value|\n|-|-|\n" + "\n".join(f"|{k}|{v}|" for k, v in vars(args).items()),
+    )
 
-    start_time, exploration_steps, best_reward = time.time(), args.exploration_fraction * args.total_timesteps, -np.inf
+    start_time, exploration_steps, best_reward = (
+        time.time(),
+        args.exploration_fraction * args.total_timesteps,
+        -np.inf,
+    )
     global_step = num_episodes = num_updates = last_eval = 0
     episode, rollout, train = defaultdict(list), defaultdict(list), {}
     progress = tqdm(total=args.total_timesteps, unit="step")
@@ -282,16 +350,27 @@ if __name__ == "__main__":
                     rollout["rollout/battle_won"].append(info["battle_won"])
                 episode = defaultdict(list)
                 obs, _ = env.reset()
-                if num_episodes >= args.batch_size and (num_episodes - args.batch_size) % args.train_freq == 0:
+                if (
+                    num_episodes >= args.batch_size
+                    and (num_episodes - args.batch_size) % args.train_freq == 0
+                ):
                     batch = buffer.sample(args.batch_size)
-                    batch = {key: value[batch["mask"]] for key, value in batch.items()}  # (steps, ...): no padding
-                    td_target = compute_td_target(q_network, target_q_network, target_mixer, batch, args)
+                    batch = {
+                        key: value[batch["mask"]] for key, value in batch.items()
+                    }  # (steps, ...): no padding
+                    td_target = compute_td_target(
+                        q_network, target_q_network, target_mixer, batch, args
+                    )
                     loss = td_loss(q_network, mixer, batch, td_target)
                     optimizer.zero_grad()
                     loss.backward()
-                    grad_norm = nn.utils.clip_grad_norm_(parameters, max(args.clip_gradients, 0) or torch.inf)
+                    grad_norm = nn.utils.clip_grad_norm_(
+                        parameters, max(args.clip_gradients, 0) or torch.inf
+                    )
                     if not torch.isfinite(loss + grad_norm):
-                        sys.exit(f"{script}.py: loss is not finite: lower --learning-rate or set --clip-gradients")
+                        sys.exit(
+                            f"{script}.py: loss is not finite: lower --learning-rate or set --clip-gradients"
+                        )
                     optimizer.step()
                     num_updates += 1
                     train = {"train/loss": loss.item(), "train/grads": grad_norm.item()}
@@ -299,20 +378,32 @@ if __name__ == "__main__":
                     soft_update(target_parameters, parameters, None)
 
             metrics, finished = {}, global_step >= args.total_timesteps
-            if len(rollout["rollout/ep_reward"]) >= args.log_every or (finished and rollout["rollout/ep_reward"]):
+            if len(rollout["rollout/ep_reward"]) >= args.log_every or (
+                finished and rollout["rollout/ep_reward"]
+            ):
                 metrics = {tag: np.mean(values) for tag, values in (rollout | train).items()}
                 progress.set_postfix({tag[8:]: metrics[tag] for tag in rollout}, refresh=False)
                 metrics |= {"rollout/epsilon": epsilon, "rollout/num_episodes": num_episodes}
-                metrics |= {"train/num_updates": num_updates, "time/sps": global_step / (time.time() - start_time)}
+                metrics |= {
+                    "train/num_updates": num_updates,
+                    "time/sps": global_step / (time.time() - start_time),
+                }
                 rollout.clear()
             if num_episodes - last_eval >= args.eval_steps or finished:
-                last_eval, eval_metrics = num_episodes, evaluate(eval_env, q_network, args.num_eval_ep, device)
-                progress.write(f"step {global_step:9,d}  {'  '.join(f'{k} {v:.2f}' for k, v in eval_metrics.items())}")
+                last_eval, eval_metrics = (
+                    num_episodes,
+                    evaluate(eval_env, q_network, args.num_eval_ep, device),
+                )
+                progress.write(
+                    f"step {global_step:9,d}  {'  '.join(f'{k} {v:.2f}' for k, v in eval_metrics.items())}"
+                )
                 metrics |= eval_metrics
                 if args.save_model and eval_metrics["eval/ep_reward"] >= best_reward:
                     best_reward = eval_metrics["eval/ep_reward"]
                     torch.save(saved, f"runs/{run_name}/best_model.tmp")  # renamed when it is whole
-                    Path(f"runs/{run_name}/best_model.tmp").replace(f"runs/{run_name}/best_model.pt")
+                    Path(f"runs/{run_name}/best_model.tmp").replace(
+                        f"runs/{run_name}/best_model.pt"
+                    )
             for tag, value in metrics.items():
                 writer.add_scalar(tag, value, global_step)
     except KeyboardInterrupt:

@@ -31,33 +31,52 @@ class Video:
             from moviepy.config import FFMPEG_BINARY
             from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
         except ModuleNotFoundError as error:
-            raise UsageError('--video needs a package that is missing: pip install -e ".[video]"') from error
+            raise UsageError(
+                '--video needs a package that is missing: pip install -e ".[video]"'
+            ) from error
         self.ffmpeg, self.make_writer = FFMPEG_BINARY, FFMPEG_VideoWriter
         try:
             self.folder = tempfile.TemporaryDirectory(prefix=".video-", dir=self.path.parent)
         except OSError as error:
-            raise UsageError(f"--video: cannot write to {self.path.parent}: {error.strerror}") from error
+            raise UsageError(
+                f"--video: cannot write to {self.path.parent}: {error.strerror}"
+            ) from error
         names = "film.mp4", "palette.png", "film.gif"
         self.film, self.palette, self.gif = (str(Path(self.folder.name, name)) for name in names)
 
     def add(self, frame, times=1):
         """Show a frame for `times` / fps seconds."""
-        if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise UsageError("--video: the environment's render() gives no pictures (height, width, 3) of uint8")
+        if (
+            not isinstance(frame, np.ndarray)
+            or frame.dtype != np.uint8
+            or frame.ndim != 3
+            or frame.shape[2] != 3
+        ):
+            raise UsageError(
+                "--video: the environment's render() gives no pictures (height, width, 3) of uint8"
+            )
         frame = frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2]  # players want even sizes
         if self.last is not None and frame.shape != self.last.shape:
-            raise UsageError(f"--video: pictures of {self.last.shape} are followed by one of {frame.shape}")
+            raise UsageError(
+                f"--video: pictures of {self.last.shape} are followed by one of {frame.shape}"
+            )
         self.last = frame
         if self.writer is None:
             # A GIF's palette is made of all frames: they are stored first, without a loss.
-            codec, *options = ("libx264rgb", "-crf", "0") if self.is_gif else ("libx264", "-vf", "format=yuv420p")
+            codec, *options = (
+                ("libx264rgb", "-crf", "0") if self.is_gif else ("libx264", "-vf", "format=yuv420p")
+            )
             options += ["-movflags", "+faststart"]  # a browser can begin before it has all
-            self.writer = self.make_writer(self.film, frame.shape[1::-1], self.fps, codec, ffmpeg_params=options)
+            self.writer = self.make_writer(
+                self.film, frame.shape[1::-1], self.fps, codec, ffmpeg_params=options
+            )
         try:
             for _ in range(times):
                 self.writer.write_frame(frame)
         except OSError as error:  # moviepy's has ffmpeg's own words at its end
-            raise UsageError(f"--video: ffmpeg has failed: {str(error).splitlines()[-1]}") from error
+            raise UsageError(
+                f"--video: ffmpeg has failed: {str(error).splitlines()[-1]}"
+            ) from error
 
     def hold(self):
         """Let the latest frame stand for a second."""
@@ -93,7 +112,11 @@ class Episodes(gym.Wrapper):
 
     def film(self, result):
         if self.video is not None:
-            frames = self.env.battle.render_ticks() if "frames_per_step" in self.env.metadata else [self.env.render()]
+            frames = (
+                self.env.battle.render_ticks()
+                if "frames_per_step" in self.env.metadata
+                else [self.env.render()]
+            )
             for frame in frames:
                 self.video.add(frame)
         return result

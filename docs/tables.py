@@ -9,7 +9,7 @@ from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
 import smaclite_jit
-from smaclite_jit.layout import Layout
+from smaclite_jit.arena import Arena
 
 REPO = Path(__file__).parent.parent
 SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
@@ -18,9 +18,17 @@ SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
 def read_args(script):
     """The fields of a script's Args: name -> (type, default, meaning)."""
     source = (REPO / "cleanmarl" / f"{script}.py").read_text()
-    body = next(node.body for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == "Args")
+    body = next(
+        node.body
+        for node in ast.parse(source).body
+        if isinstance(node, ast.ClassDef) and node.name == "Args"
+    )
     return {
-        field.target.id: (ast.unparse(field.annotation), ast.literal_eval(field.value), meaning.value.value)
+        field.target.id: (
+            ast.unparse(field.annotation),
+            ast.literal_eval(field.value),
+            meaning.value.value,
+        )
         for field, meaning in zip(body[::2], body[1::2], strict=True)
     }
 
@@ -40,8 +48,18 @@ def arguments():
         for script, field in zip(SCRIPTS, fields):
             if field and field[2] != first[2]:
                 meaning += f"; in ``{script}``: {field[2]}"
-        defaults = ["" if not field else "empty" if field[1] == "" else f"``{field[1]}``" for field in fields]
-        rows.append([f"``--{name.replace('_', '-')}``", meaning.replace("<-", "←"), f"``{type_}``", *defaults])
+        defaults = [
+            "" if not field else "empty" if field[1] == "" else f"``{field[1]}``"
+            for field in fields
+        ]
+        rows.append(
+            [
+                f"``--{name.replace('_', '-')}``",
+                meaning.replace("<-", "←"),
+                f"``{type_}``",
+                *defaults,
+            ]
+        )
     return rows
 
 
@@ -49,8 +67,10 @@ def maps():
     """One row for each map: sizes and SMAC's episode limit."""
     rows = [["map", "agents", "enemies", "actions", "observation", "state", "episode limit"]]
     for name, scenario in smaclite_jit.MAPS.items():
-        m, limit = Layout(scenario), gym.spec(f"smaclite_jit/{name}-v0").max_episode_steps
-        rows.append([f"``{name}``", m.n_agents, m.n_enemies, m.n_actions, m.obs_size, m.state_size, limit])
+        m, limit = Arena(scenario), gym.spec(f"smaclite_jit/{name}-v0").max_episode_steps
+        rows.append(
+            [f"``{name}``", m.n_agents, m.n_enemies, m.n_actions, m.obs_size, m.state_size, limit]
+        )
     return rows
 
 
@@ -58,7 +78,11 @@ class Table(Directive):
     """A table whose cells are reStructuredText."""
 
     def run(self):
-        for path in [*REPO.glob("cleanmarl/qmix*.py"), REPO / "smaclite_jit" / "scenarios.py", Path(__file__)]:
+        for path in [
+            *REPO.glob("cleanmarl/qmix*.py"),
+            REPO / "smaclite_jit" / "maps.py",
+            Path(__file__),
+        ]:
             self.state.document.settings.env.note_dependency(str(path))
         lines = [".. list-table::", "   :header-rows: 1", "   :class: wide", ""]
         for row in self.make():

@@ -1,12 +1,12 @@
 """SMAClite, the StarCraft Multi-Agent Challenge without StarCraft, compiled with numba.
 
-Importing the package registers `smaclite_jit/<map>-v0` for every map of `smaclite_jit.scenarios.MAPS`, with SMAC's
-episode limit, and `smaclite_jit/custom-v0` for maps of your own: see `smaclite_jit.custom`.
+Importing the package registers `smaclite_jit/<map>-v0` for every map of `smaclite_jit.maps.MAPS`, with SMAC's
+episode limit, and `smaclite_jit/custom-v0` for maps of your own: see `smaclite_jit.map_files`.
 """
 
 import gymnasium as gym
 
-from smaclite_jit.scenarios import MAPS
+from smaclite_jit.maps import MAPS
 
 for _name, _map in MAPS.items():
     gym.register(
@@ -20,8 +20,8 @@ for _name, _map in MAPS.items():
     )
 gym.register(
     "smaclite_jit/custom-v0",
-    entry_point="smaclite_jit.custom:make_custom",  # which truncates at the file's episode limit
-    vector_entry_point="smaclite_jit.custom:make_custom_vector",
+    entry_point="smaclite_jit.registration:make_custom",  # which truncates at the file's episode limit
+    vector_entry_point="smaclite_jit.registration:make_custom_vector",
     order_enforce=False,
     disable_env_checker=True,
 )

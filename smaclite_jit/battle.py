@@ -14,7 +14,11 @@ from smaclite_jit.orca import add_edge, add_neighbour, new_velocity
 
 TICKS = 8
 DT = 1 / 16  # seconds
-SHIELD_DELAY, SHIELD_REGENERATION, ENERGY_REGENERATION = 10.0, 0.125, 0.03515625  # seconds; per tick
+SHIELD_DELAY, SHIELD_REGENERATION, ENERGY_REGENERATION = (
+    10.0,
+    0.125,
+    0.03515625,
+)  # seconds; per tick
 HEALING, HEALING_PER_ENERGY, ENERGY_TO_START = 0.5625, 3.0, 5.0  # hp per tick; hp; energy
 KILL_REWARD, WIN_REWARD = 10.0, 200.0
 ATTACK_OFFERED = 6.0  # distance up to which a target may be commanded
@@ -106,7 +110,9 @@ def clean_up(f, g, c):
             g[TARGET, i] = NOBODY
             if g[ORDER, i] == ACT and f[HP, g[ORDER_TARGET, i]] > 0:
                 g[TARGET, i] = g[ORDER_TARGET, i]
-        elif target != NOBODY and (f[HP, target] <= 0 or (g[TARGET, target] != i and not in_range(f, c, i, target))):
+        elif target != NOBODY and (
+            f[HP, target] <= 0 or (g[TARGET, target] != i and not in_range(f, c, i, target))
+        ):
             g[TARGET, i] = NOBODY
         g[HAD_TARGET, i] = g[TARGET, i] != NOBODY
 
@@ -125,7 +131,9 @@ def nearest_foe(f, g, c, i, rmax, attackers_from_afar):
             d = 2e9
         elif not (d < c[SCAN, i] + c[RADIUS, j] or attacks_me):
             continue
-        if c[PRIORITY, j] < best_priority or (c[PRIORITY, j] == best_priority and d < best_distance):
+        if c[PRIORITY, j] < best_priority or (
+            c[PRIORITY, j] == best_priority and d < best_distance
+        ):
             best, best_priority, best_distance = j, c[PRIORITY, j], d
     return best
 
@@ -142,7 +150,12 @@ def patient(f, g, c, i, rmax):
             continue
         slowest = min(slowest, c[SPEED, j])
         needs_me = f[HP, j] < c[MAX_HP, j] or g[TARGET, j] != NOBODY
-        if f[HP, j] > 0 and d < c[SCAN, i] + c[RADIUS, j] and needs_me and (best == NOBODY or f[HP, j] < f[HP, best]):
+        if (
+            f[HP, j] > 0
+            and d < c[SCAN, i] + c[RADIUS, j]
+            and needs_me
+            and (best == NOBODY or f[HP, j] < f[HP, best])
+        ):
             best = j
     return best, slowest
 
@@ -223,7 +236,9 @@ def half_planes(f, g, c, rectangles, rmax, i, lines):
         if j == i or not g[ALIVE, j] or c[PLANE, j] != c[PLANE, i]:
             continue
         share = 1.0 if f[PREF_X, j] == 0.0 and f[PREF_Y, j] == 0.0 else 0.5
-        n = add_neighbour(lines, n, px, py, vx - f[VX, j], vy - f[VY, j], vx, vy, r + c[RADIUS, j], share)
+        n = add_neighbour(
+            lines, n, px, py, vx - f[VX, j], vy - f[VY, j], vx, vy, r + c[RADIUS, j], share
+        )
     return n_obstacle, n
 
 
@@ -236,7 +251,9 @@ def avoid_collisions(f, g, c, rectangles, rmax, lines, work):
         f[NEW_X, i], f[NEW_Y, i] = 0.0, 0.0
         if f[PREF_X, i] != 0.0 or f[PREF_Y, i] != 0.0:
             n_obstacle, n = half_planes(f, g, c, rectangles, rmax, i, lines)
-            f[NEW_X, i], f[NEW_Y, i] = new_velocity(lines, n_obstacle, n, c[SPEED, i], f[PREF_X, i], f[PREF_Y, i], work)
+            f[NEW_X, i], f[NEW_Y, i] = new_velocity(
+                lines, n_obstacle, n, c[SPEED, i], f[PREF_X, i], f[PREF_Y, i], work
+            )
 
 
 @njit(cache=True)
@@ -275,7 +292,9 @@ def explode(f, g, c, damage, i, rmax):
         if c[ENEMY, j] == c[ENEMY, i] or not g[INDEXED, j]:
             continue
         dx, dy = f[INDEX_X, j] - f[X, i], f[INDEX_Y, j] - f[Y, i]
-        if math.sqrt(dx * dx + dy * dy) <= c[EXTENT, i] + rmax and within(f, i, j, c[EXTENT, i] + c[RADIUS, j]):
+        if math.sqrt(dx * dx + dy * dy) <= c[EXTENT, i] + rmax and within(
+            f, i, j, c[EXTENT, i] + c[RADIUS, j]
+        ):
             reward += hit(f, c, damage, i, j)
     return reward
 
@@ -286,7 +305,13 @@ def fire_beam(f, g, c, damage, i, target):
     fx, fy = f[X, target] - f[X, i], f[Y, target] - f[Y, i]
     if fx == 0 and fy == 0:
         return 0.0
-    angle = 0.0 if fx == 0 else -math.pi / 2 * math.copysign(1.0, fx) if fy == 0 else math.atan(-fx / fy)
+    angle = (
+        0.0
+        if fx == 0
+        else -math.pi / 2 * math.copysign(1.0, fx)
+        if fy == 0
+        else math.atan(-fx / fy)
+    )
     cos, sin = math.cos(angle), math.sin(angle)
     width, depth = c[EXTENT, i] / 2, c[DEPTH, i] / 2
     rho, reward = math.sqrt(width * width + depth * depth), 0.0
@@ -297,7 +322,10 @@ def fire_beam(f, g, c, damage, i, target):
         if math.sqrt(dx * dx + dy * dy) > rho:
             continue
         dx, dy = f[X, j] - f[X, target], f[Y, j] - f[Y, target]
-        ex, ey = max(0.0, abs(dx * cos + dy * sin) - width), max(0.0, abs(-dx * sin + dy * cos) - depth)
+        ex, ey = (
+            max(0.0, abs(dx * cos + dy * sin) - width),
+            max(0.0, abs(-dx * sin + dy * cos) - depth),
+        )
         if ex * ex + ey * ey <= c[RADIUS, j] * c[RADIUS, j]:
             reward += hit(f, c, damage, i, j)
     return reward

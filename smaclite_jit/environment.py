@@ -7,11 +7,12 @@ import numpy as np
 from numba import njit
 
 from smaclite_jit import battle as b
-from smaclite_jit.cache import announce, drop_stale
-from smaclite_jit.layout import Layout
-from smaclite_jit.orders import draw_order, from_generator
-from smaclite_jit.scenarios import MAPS, near
-from smaclite_jit.views import available_actions, global_state, observations
+from smaclite_jit.arena import Arena
+from smaclite_jit.compile_cache import announce, drop_stale
+from smaclite_jit.map_files import hint, load_map
+from smaclite_jit.maps import MAPS
+from smaclite_jit.observations import available_actions, global_state, observations
+from smaclite_jit.turn_order import draw_order, from_generator
 
 
 @njit(cache=True)
@@ -21,12 +22,30 @@ def look(f, g, c, ids, walkable, last_actions, features, avail, obs, state):
     available_actions(f, g, c, walkable, ids, avail)
     observations(f, g, c, ids, avail, n_types, ally_shields, enemy_shields, obs)
     n_actions = avail.shape[1]
-    global_state(f, g, c, ids, walkable, last_actions, n_actions, n_types, ally_shields, enemy_shields, state)
+    global_state(
+        f, g, c, ids, walkable, last_actions, n_actions, n_types, ally_shields, enemy_shields, state
+    )
 
 
 @njit(cache=True)
 def play(
-    f, g, r, c, damage, rectangles, ids, walkable, plan, features, actions, last_actions, avail, obs, state, lines, work
+    f,
+    g,
+    r,
+    c,
+    damage,
+    rectangles,
+    ids,
+    walkable,
+    plan,
+    features,
+    actions,
+    last_actions,
+    avail,
+    obs,
+    state,
+    lines,
+    work,
 ):
     """One environment step with random orders, and what the agents see of it.
 
@@ -34,7 +53,11 @@ def play(
     is an agent whose action is not available, in which case nothing has happened, or -1.
     """
     for agent in range(len(actions)):
-        if actions[agent] < 0 or actions[agent] >= avail.shape[1] or not avail[agent, actions[agent]]:
+        if (
+            actions[agent] < 0
+            or actions[agent] >= avail.shape[1]
+            or not avail[agent, actions[agent]]
+        ):
             return 0.0, False, False, agent
     last_actions[:] = actions
     b.give_orders(f, g, c, actions, ids)
@@ -76,7 +99,9 @@ class AvailableActions(gym.spaces.Tuple):
     def sample(self, mask=None, probability=None):
         if mask is None and probability is None:
             avail = self.env.avail
-            if self.just_seeded:  # gymnasium's checker seeds, samples, resets and only then plays the sample
+            if (
+                self.just_seeded
+            ):  # gymnasium's checker seeds, samples, resets and only then plays the sample
                 both, self.just_seeded = avail & self.first_avail, False
                 avail = np.where(both.any(axis=1, keepdims=True), both, avail)
             mask = tuple(avail.astype(np.int8))
@@ -84,7 +109,7 @@ class AvailableActions(gym.spaces.Tuple):
 
 
 class SMACliteEnv(gym.Env):
-    """A team of units against the built-in enemy, on one of ``scenarios.MAPS`` or on the map of a file.
+    """A team of units against the built-in enemy, on one of ``maps.MAPS`` or on the map of a file.
 
     Observations are a tuple of float32 vectors (obs_size,), one for each agent; actions a sequence of ints, each of
     which must be available. There is no time limit here: ``gym.make`` adds SMAC's, which is ``episode_limit``.
@@ -92,9 +117,9 @@ class SMACliteEnv(gym.Env):
     Parameters
     ----------
     map_name : str
-        A key of ``scenarios.MAPS``.
+        A key of ``maps.MAPS``.
     map_file : str or path, optional
-        A JSON file, see ``smaclite_jit.custom``. It takes the place of ``map_name``.
+        A JSON file, see ``smaclite_jit.map_files``. It takes the place of ``map_name``.
     render_mode : {None, "rgb_array", "human"}
     seed : int, optional
         Of a first reset without a seed.
@@ -137,30 +162,44 @@ class SMACliteEnv(gym.Env):
     # Steps per second in real time, and the pictures of a step that render_ticks makes.
     metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 2, "frames_per_step": b.TICKS}
 
-    def __init__(self, map_name="3m", map_file=None, render_mode=None, seed=None, use_cpp_rvo2=None):
+    def __init__(
+        self, map_name="3m", map_file=None, render_mode=None, seed=None, use_cpp_rvo2=None
+    ):
         if map_file is not None:
-            from smaclite_jit.custom import load_map  # imports this module
-
             scenario = load_map(map_file)
         elif map_name in MAPS:
             scenario = MAPS[map_name]
         else:
-            raise ValueError(f"there is no map {map_name!r}; {near(map_name, MAPS)}")
-        layout = self.layout = Layout(scenario)
-        self.map_name, self.render_mode, self.episode_limit = scenario.name, render_mode, scenario.episode_limit
-        self.n_agents, self.n_enemies, self.n_actions = layout.n_agents, layout.n_enemies, layout.n_actions
-        self.obs_size, self.state_size = layout.obs_size, layout.state_size
-        self.f, self.g, self.r = layout.first_f.copy(), layout.first_g.copy(), np.zeros(6, np.uint64)
+            raise ValueError(f"there is no map {map_name!r}; {hint(map_name, MAPS)}")
+        arena = self.arena = Arena(scenario)
+        self.map_name, self.render_mode, self.episode_limit = (
+            scenario.name,
+            render_mode,
+            scenario.episode_limit,
+        )
+        self.n_agents, self.n_enemies, self.n_actions = (
+            arena.n_agents,
+            arena.n_enemies,
+            arena.n_actions,
+        )
+        self.obs_size, self.state_size = arena.obs_size, arena.state_size
+        self.f, self.g, self.r = arena.first_f.copy(), arena.first_g.copy(), np.zeros(6, np.uint64)
         self.last_actions = np.full(self.n_agents, -1)
         self.avail = np.zeros((self.n_agents, self.n_actions), np.uint8)
         self.obs = np.zeros((self.n_agents, self.obs_size), np.float32)
         self.state = np.zeros(self.state_size, np.float32)
-        self.features = (len(scenario.type_ids), int(scenario.ally_shields), int(scenario.enemy_shields))
-        self.plan = (*map(float, scenario.attack_point), layout.max_radius, layout.max_reward)
+        self.features = (
+            len(scenario.type_ids),
+            int(scenario.ally_shields),
+            int(scenario.enemy_shields),
+        )
+        self.plan = (*map(float, scenario.attack_point), arena.max_radius, arena.max_reward)
         self.seeded, self.first_seed = False, seed
         announce(play, 30)
         self.look()
-        self.play(np.full(self.n_agents, -1))  # compiles what is not in the cache yet, and is refused
+        self.play(
+            np.full(self.n_agents, -1)
+        )  # compiles what is not in the cache yet, and is refused
         self.observation_space = gym.spaces.Tuple(
             [gym.spaces.Box(-1, 1, (self.obs_size,), np.float32) for _ in range(self.n_agents)]
         )
@@ -168,19 +207,32 @@ class SMACliteEnv(gym.Env):
         self.renderer = None
         if render_mode is not None:
             if render_mode not in self.metadata["render_modes"]:
-                raise ValueError(f"render_mode is {render_mode!r}; it can be None, 'human' or 'rgb_array'")
-            from smaclite_jit.render import Renderer  # imports pygame
+                raise ValueError(
+                    f"render_mode is {render_mode!r}; it can be None, 'human' or 'rgb_array'"
+                )
+            from smaclite_jit.rendering.renderer import Renderer  # imports pygame
 
             self.renderer = Renderer(self)
 
     def look(self):
-        m = self.layout
+        m = self.arena
         seen = (self.avail, self.obs, self.state)
         look(self.f, self.g, m.c, m.ids, m.walkable, self.last_actions, self.features, *seen)
 
     def play(self, actions):
-        m = self.layout
-        battle = (self.f, self.g, self.r, m.c, m.damage, m.rectangles, m.ids, m.walkable, self.plan, self.features)
+        m = self.arena
+        battle = (
+            self.f,
+            self.g,
+            self.r,
+            m.c,
+            m.damage,
+            m.rectangles,
+            m.ids,
+            m.walkable,
+            self.plan,
+            self.features,
+        )
         seen = (self.last_actions, self.avail, self.obs, self.state)
         return play(*battle, actions, *seen, m.lines, m.work)
 
@@ -205,7 +257,7 @@ class SMACliteEnv(gym.Env):
         super().reset(seed=seed)
         if seed is not None or not self.seeded:
             self.r, self.seeded = from_generator(self.np_random), True
-        self.f[:], self.g[:], self.last_actions[:] = self.layout.first_f, self.layout.first_g, -1
+        self.f[:], self.g[:], self.last_actions[:] = self.arena.first_f, self.arena.first_g, -1
         self.look()
         if self.renderer is not None:
             self.renderer.reset()
@@ -244,12 +296,16 @@ class SMACliteEnv(gym.Env):
         """
         if not self.seeded:
             raise gym.error.ResetNeeded("call reset() before step()")
-        actions = whole_numbers(actions, (self.n_agents,), f"{self.n_agents} whole numbers, one for each agent")
+        actions = whole_numbers(
+            actions, (self.n_agents,), f"{self.n_agents} whole numbers, one for each agent"
+        )
         before = None if self.renderer is None else (self.f.copy(), self.g.copy(), self.r.copy())
         reward, done, won, bad = self.play(actions)
         if bad >= 0:
             available = np.flatnonzero(self.avail[bad]).tolist()
-            raise ValueError(f"agent {bad} cannot take action {actions[bad]} now; available are {available}")
+            raise ValueError(
+                f"agent {bad} cannot take action {actions[bad]} now; available are {available}"
+            )
         if self.renderer is not None:
             self.renderer.note(before, actions, reward)
             if self.render_mode == "human":
@@ -270,7 +326,9 @@ class SMACliteEnv(gym.Env):
             With ``render_mode="human"`` on a machine without a display.
         """
         if self.renderer is None:
-            gym.logger.warn("render() shows nothing without a render_mode, e.g. gym.make(..., render_mode='rgb_array')")
+            gym.logger.warn(
+                "render() shows nothing without a render_mode, e.g. gym.make(..., render_mode='rgb_array')"
+            )
             return None
         return self.renderer.render() if self.render_mode == "rgb_array" else self.renderer.show()
 
@@ -290,7 +348,9 @@ class SMACliteEnv(gym.Env):
             Without a ``render_mode``.
         """
         if self.renderer is None:
-            raise ValueError("render_ticks() needs a render_mode, e.g. gym.make(..., render_mode='rgb_array')")
+            raise ValueError(
+                "render_ticks() needs a render_mode, e.g. gym.make(..., render_mode='rgb_array')"
+            )
         return self.renderer.render_ticks()
 
     def close(self):

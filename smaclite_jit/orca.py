@@ -64,9 +64,15 @@ def add_neighbour(lines, n, px, py, vx, vy, own_vx, own_vy, combined_radius, sha
         else:
             leg = math.sqrt(d2 - r2)
             if cross(px, py, wx, wy) > 0:
-                tx, ty = (px * leg - py * combined_radius) / d2, (px * combined_radius + py * leg) / d2
+                tx, ty = (
+                    (px * leg - py * combined_radius) / d2,
+                    (px * combined_radius + py * leg) / d2,
+                )
             else:
-                tx, ty = (-px * leg - py * combined_radius) / d2, (px * combined_radius - py * leg) / d2
+                tx, ty = (
+                    (-px * leg - py * combined_radius) / d2,
+                    (px * combined_radius - py * leg) / d2,
+                )
             along = vx * tx + vy * ty
             ux, uy = along * tx - vx, along * ty - vy
     else:  # already touching: apart within a tick
@@ -77,7 +83,12 @@ def add_neighbour(lines, n, px, py, vx, vy, own_vx, own_vy, combined_radius, sha
         nx, ny = wx / w, wy / w
         tx, ty = ny, -nx
         ux, uy = (16 * combined_radius - w) * nx, (16 * combined_radius - w) * ny
-    lines[n, 0], lines[n, 1], lines[n, 2], lines[n, 3] = own_vx + share * ux, own_vy + share * uy, tx, ty
+    lines[n, 0], lines[n, 1], lines[n, 2], lines[n, 3] = (
+        own_vx + share * ux,
+        own_vy + share * uy,
+        tx,
+        ty,
+    )
     return n + 1
 
 
@@ -117,7 +128,10 @@ def add_edge(lines, n, ax, ay, bx, by, dax, day, dbx, dby, dpx, dpy, r, vx, vy):
         return n
     for k in range(n):  # covered by an earlier edge
         cx, cy, tx, ty = lines[k, 0], lines[k, 1], lines[k, 2], lines[k, 3]
-        if cross(ax - cx, ay - cy, tx, ty) - r >= -EPSILON and cross(bx - cx, by - cy, tx, ty) - r >= -EPSILON:
+        if (
+            cross(ax - cx, ay - cy, tx, ty) - r >= -EPSILON
+            and cross(bx - cx, by - cy, tx, ty) - r >= -EPSILON
+        ):
             return n
     a2, b2, r2 = ax * ax + ay * ay, bx * bx + by * by, r * r
     s = (-ax * ex - ay * ey) / (ex * ex + ey * ey)

@@ -6,9 +6,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numba import njit
 
-from smaclite_jit.cache import announce
+from smaclite_jit.compile_cache import announce
 from smaclite_jit.environment import SMACliteEnv, look, play, whole_numbers
-from smaclite_jit.orders import from_generator
+from smaclite_jit.turn_order import from_generator
 
 
 @njit(cache=True)
@@ -37,7 +37,9 @@ def play_all(
         if terminated[n] or truncated[n]:
             final_avail[n], final_obs[n], final_state[n] = avail[n], obs[n], state[n]
             f[n], g[n], last_actions[n], steps[n] = first_f, first_g, -1, 0
-            look(f[n], g[n], c, ids, walkable, last_actions[n], features, avail[n], obs[n], state[n])
+            look(
+                f[n], g[n], c, ids, walkable, last_actions[n], features, avail[n], obs[n], state[n]
+            )
     return -1, -1
 
 
@@ -45,7 +47,9 @@ class AvailableActions(gym.spaces.Tuple):
     """The batched action spaces. Samples are drawn from what is available now: the others are refused."""
 
     def __init__(self, envs):
-        super().__init__([gym.spaces.MultiDiscrete([envs.n_actions] * envs.num_envs)] * envs.n_agents)
+        super().__init__(
+            [gym.spaces.MultiDiscrete([envs.n_actions] * envs.num_envs)] * envs.n_agents
+        )
         self.envs = envs
 
     def sample(self, mask=None, probability=None):
@@ -120,12 +124,26 @@ class SMACliteVectorEnv(VectorEnv):
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
 
-    def __init__(self, num_envs=1, map_name="3m", map_file=None, max_episode_steps=None, arrays=False, agent_ids=False):
+    def __init__(
+        self,
+        num_envs=1,
+        map_name="3m",
+        map_file=None,
+        max_episode_steps=None,
+        arrays=False,
+        agent_ids=False,
+    ):
         if num_envs < 1 or max_episode_steps == 0:
-            raise ValueError(f"num_envs ({num_envs}) and max_episode_steps ({max_episode_steps}) must be 1 or more")
+            raise ValueError(
+                f"num_envs ({num_envs}) and max_episode_steps ({max_episode_steps}) must be 1 or more"
+            )
         one = self.single = SMACliteEnv(map_name, map_file)
         self.n_agents, self.n_enemies, self.n_actions = one.n_agents, one.n_enemies, one.n_actions
-        self.obs_size, self.state_size, self.episode_limit = one.obs_size, one.state_size, one.episode_limit
+        self.obs_size, self.state_size, self.episode_limit = (
+            one.obs_size,
+            one.state_size,
+            one.episode_limit,
+        )
         limit = one.episode_limit if max_episode_steps is None else max_episode_steps
         self.num_envs, self.arrays, self.limit = num_envs, arrays, limit if limit > 0 else 2**62
         self.f, self.g = (np.repeat(first[None], num_envs, axis=0) for first in (one.f, one.g))
@@ -134,26 +152,51 @@ class SMACliteVectorEnv(VectorEnv):
         self.avail, self.obs, self.state = (
             np.repeat(seen[None], num_envs, axis=0) for seen in (one.avail, one.obs, one.state)
         )
-        self.final_avail, self.final_obs, self.final_state = self.avail.copy(), self.obs.copy(), self.state.copy()
+        self.final_avail, self.final_obs, self.final_state = (
+            self.avail.copy(),
+            self.obs.copy(),
+            self.state.copy(),
+        )
         self.steps, self.rewards = np.zeros(num_envs, np.int64), np.zeros(num_envs)
         self.terminated, self.truncated, self.won = np.zeros((3, num_envs), np.bool_)
         announce(play_all, 5)
-        self.play(np.full((num_envs, one.n_agents), -1), self.obs, self.state)  # compiles, and is refused
+        self.play(
+            np.full((num_envs, one.n_agents), -1), self.obs, self.state
+        )  # compiles, and is refused
         self.ids = np.eye(one.n_agents, dtype=np.float32)[:, : one.n_agents * agent_ids]
-        self.single_observation_space, self.single_action_space = one.observation_space, one.action_space
+        self.single_observation_space, self.single_action_space = (
+            one.observation_space,
+            one.action_space,
+        )
         self.action_space = AvailableActions(self)
         if arrays:
             box, size = gym.spaces.Box, one.obs_size + self.ids.shape[1]
-            spaces = {"obs": box(-1, 1, (one.n_agents, size)), "state": box(-1, 1, (one.state_size,))}
+            spaces = {
+                "obs": box(-1, 1, (one.n_agents, size)),
+                "state": box(-1, 1, (one.state_size,)),
+            }
             avail_actions = box(0, 1, (one.n_agents, one.n_actions), np.bool_)
-            self.single_observation_space = gym.spaces.Dict(spaces | {"avail_actions": avail_actions})
+            self.single_observation_space = gym.spaces.Dict(
+                spaces | {"avail_actions": avail_actions}
+            )
             self.single_action_space = gym.spaces.MultiDiscrete([one.n_actions] * one.n_agents)
             self.action_space = AvailableJointActions(self)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
 
     def play(self, actions, obs, state):
-        m, one = self.single.layout, self.single
-        battles = (self.f, self.g, self.r, m.c, m.damage, m.rectangles, m.ids, m.walkable, one.plan, one.features)
+        m, one = self.single.arena, self.single
+        battles = (
+            self.f,
+            self.g,
+            self.r,
+            m.c,
+            m.damage,
+            m.rectangles,
+            m.ids,
+            m.walkable,
+            one.plan,
+            one.features,
+        )
         start = (m.first_f, m.first_g, self.limit, self.steps)
         seen = (self.last_actions, self.avail, obs, state)
         outcome = (self.rewards, self.terminated, self.truncated, self.won)
@@ -165,7 +208,9 @@ class SMACliteVectorEnv(VectorEnv):
         if not self.arrays:
             return tuple(np.moveaxis(obs, -2, 0))
         if self.ids.size:
-            obs = np.concatenate((obs, np.broadcast_to(self.ids, (*obs.shape[:-1], len(self.ids)))), axis=-1)
+            obs = np.concatenate(
+                (obs, np.broadcast_to(self.ids, (*obs.shape[:-1], len(self.ids)))), axis=-1
+            )
         return {"obs": obs, "state": state, "avail_actions": avail.astype(np.bool_)}
 
     def reset(self, *, seed=None, options=None):
@@ -200,11 +245,15 @@ class SMACliteVectorEnv(VectorEnv):
         for i, battle_seed in enumerate(seeds):
             if battle_seed is not None or not self.seeded:
                 self.r[i] = from_generator(np.random.default_rng(battle_seed))
-        m, one, self.seeded = self.single.layout, self.single, True
+        m, one, self.seeded = self.single.arena, self.single, True
         self.f[:], self.g[:], self.last_actions[:], self.steps[:] = m.first_f, m.first_g, -1, 0
         self.avail[:] = one.avail
-        self.obs, self.state = (np.repeat(seen[None], self.num_envs, axis=0) for seen in (one.obs, one.state))
-        return self.pack(self.avail, self.obs, self.state), self.info("battle_won", np.zeros(self.num_envs, np.bool_))
+        self.obs, self.state = (
+            np.repeat(seen[None], self.num_envs, axis=0) for seen in (one.obs, one.state)
+        )
+        return self.pack(self.avail, self.obs, self.state), self.info(
+            "battle_won", np.zeros(self.num_envs, np.bool_)
+        )
 
     def step(self, actions):
         """Play half a second of every battle; those that end begin anew.
@@ -238,13 +287,23 @@ class SMACliteVectorEnv(VectorEnv):
         if not self.seeded:
             raise gym.error.ResetNeeded("call reset() before step()")
         shape = (self.num_envs, self.n_agents) if self.arrays else (self.n_agents, self.num_envs)
-        what = "one for each agent of each battle" if self.arrays else "for each agent, one for each battle"
+        what = (
+            "one for each agent of each battle"
+            if self.arrays
+            else "for each agent, one for each battle"
+        )
         joint = whole_numbers(actions, shape, f"whole numbers {shape}, {what}")
         joint = joint if self.arrays else np.ascontiguousarray(joint.T)
-        obs, state = np.empty_like(self.obs), np.empty_like(self.state)  # the caller's own, never written again
+        obs, state = (
+            np.empty_like(self.obs),
+            np.empty_like(self.state),
+        )  # the caller's own, never written again
         battle, agent = self.play(joint, obs, state)
         if battle >= 0:
-            available, action = np.flatnonzero(self.avail[battle, agent]).tolist(), joint[battle, agent]
+            available, action = (
+                np.flatnonzero(self.avail[battle, agent]).tolist(),
+                joint[battle, agent],
+            )
             raise ValueError(
                 f"battle {battle}: agent {agent} cannot take action {action} now; available are {available}"
             )
@@ -256,7 +315,9 @@ class SMACliteVectorEnv(VectorEnv):
             for i in np.flatnonzero(over):
                 final = (self.final_avail[i], self.final_obs[i].copy(), self.final_state[i].copy())
                 infos["final_obs"][i] = self.pack(*final)
-            last = self.info("battle_won", self.won & over, over) | self.info("state", self.final_state.copy(), over)
+            last = self.info("battle_won", self.won & over, over) | self.info(
+                "state", self.final_state.copy(), over
+            )
             last |= self.info("avail_actions", self.final_avail.astype(np.bool_), over)
             infos |= self.info("final_info", last, over)
         outcome = (self.rewards.copy(), self.terminated.copy(), self.truncated.copy())

@@ -27,7 +27,9 @@ def command(script, *args):
 
 def run(script, *args, cwd):
     """Run a script as a user would and return its finished process, which must have succeeded."""
-    done = subprocess.run(command(script, *args), cwd=cwd, env=ENVIRON, capture_output=True, text=True)
+    done = subprocess.run(
+        command(script, *args), cwd=cwd, env=ENVIRON, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done
 
@@ -47,10 +49,15 @@ def run_dir(cwd):
 def scalars(cwd):
     """All scalars of the only run under `cwd`: tag -> [(step, value), ...]."""
     events = EventAccumulator(str(run_dir(cwd)), size_guidance={"scalars": 0}).Reload()
-    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }
 
 
-def random_trajectory(rng, length, n_agents=3, obs_dim=4, state_dim=5, n_actions=3, terminated=True):
+def random_trajectory(
+    rng, length, n_agents=3, obs_dim=4, state_dim=5, n_actions=3, terminated=True
+):
     """`length` steps with all observations, states and available actions, the last ones included."""
     avail_actions = rng.random((length + 1, n_agents, n_actions)) < 0.6
     avail_actions[..., 0] = True
@@ -77,7 +84,9 @@ def episode(script, trajectory):
         "next_avail_actions": trajectory["avail_actions"][1:],
     }
     if script == "qmix_memefficient":
-        collected = {key: value for key, value in collected.items() if key not in ("next_obs", "next_states")}
+        collected = {
+            key: value for key, value in collected.items() if key not in ("next_obs", "next_states")
+        }
         collected |= {"obs": trajectory["obs"], "states": trajectory["states"]}
         collected["actions"] = collected["actions"].astype(np.uint8)
     return {key: list(value) for key, value in collected.items()}
@@ -107,8 +116,13 @@ def learner_batch(script, batch):
 
 def loss_of(script, networks, batch, args):
     """The loss of a whole batch; `networks` are online and target Q-network, online and target mixer."""
-    (q_network, target_q_network, mixer, target_mixer), batch = networks, learner_batch(script, batch)
-    td_target = module(script).compute_td_target(q_network, target_q_network, target_mixer, batch, args)
+    (q_network, target_q_network, mixer, target_mixer), batch = (
+        networks,
+        learner_batch(script, batch),
+    )
+    td_target = module(script).compute_td_target(
+        q_network, target_q_network, target_mixer, batch, args
+    )
     if script == "qmix_lstm":
         return module(script).td_loss(q_network, mixer, batch, td_target, None)[0]
     return module(script).td_loss(q_network, mixer, batch, td_target)
@@ -127,4 +141,8 @@ def networks_of(script, n_agents=3, obs_dim=4, state_dim=5, n_actions=3):
 
 
 def gradients(networks):
-    return [parameter.grad.clone() for network in (networks[0], networks[2]) for parameter in network.parameters()]
+    return [
+        parameter.grad.clone()
+        for network in (networks[0], networks[2])
+        for parameter in network.parameters()
+    ]

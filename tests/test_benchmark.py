@@ -24,12 +24,16 @@ KEY = ["environment", "label", "seed"]
 SPREAD = ("--env-type", "pz", "--env-name", "simple_spread_v3")
 
 RESULTS = REPO / "benchmark" / "results"
-NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc")
+NEEDS_PROC = pytest.mark.skipif(
+    not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc"
+)
 
 
 def start(program, *args, **options):
     command = [sys.executable, str(REPO / "benchmark" / f"{program}.py"), *map(str, args)]
-    environ = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | options.pop("env", {})
+    environ = {
+        key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"
+    } | options.pop("env", {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=REPO, env=environ, **pipes, **options)
 
@@ -56,7 +60,9 @@ def descendants(pid):
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has just ended
-            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            parents[int(entry.name)] = int(
+                (entry / "stat").read_text().rpartition(")")[2].split()[1]
+            )
     found = [pid]
     for parent in found:
         found += [child for child, its_parent in parents.items() if its_parent == parent]
@@ -66,7 +72,11 @@ def descendants(pid):
 def trainings_in(folder):
     """The runs among the processes of a folder, without what they have started."""
     pids = processes_in(folder)
-    return [pid for pid in pids if b"cleanmarl" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1]]
+    return [
+        pid
+        for pid in pids
+        if b"cleanmarl" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1]
+    ]
 
 
 def wait_for(condition, seconds=60):
@@ -116,17 +126,26 @@ def test_smoke_suite(tmp_path):
     assert set(done) == {f"{script}/seed{seed}" for script in SCRIPTS for seed in (1, 2)}
     for name, status in done.items():
         script, seed = name.split("/seed")
-        assert status["exit_code"] == 0 and status["seconds"] > 0 and status["machine"] and status["packages"]["torch"]
+        assert (
+            status["exit_code"] == 0
+            and status["seconds"] > 0
+            and status["machine"]
+            and status["packages"]["torch"]
+        )
         assert status["command"].startswith(f"python cleanmarl/{script}.py --env-type pz ")
         assert status["command"].endswith(f"--seed {seed}")
         folder = qmix.parent / script / f"seed{seed}"
         assert "eval/ep_reward" in (folder / "log.txt").read_text()
         assert list(folder.glob(f"runs/{script}__pz__two_step_game__{seed}__*/events.out.*"))
-        assert name == "qmix/seed1" or (status["command"] in output and f"{script}  seed {seed}: finished" in output)
+        assert name == "qmix/seed1" or (
+            status["command"] in output and f"{script}  seed {seed}: finished" in output
+        )
     assert "steps/s, " in output and " left" in output and "evaluation: return " in output
 
     code, output = run("run", *where)  # nothing is left to do
-    assert code == 0 and output.count("skipped, it is finished") == 8 and "0 runs finished" in output
+    assert (
+        code == 0 and output.count("skipped, it is finished") == 8 and "0 runs finished" in output
+    )
     assert statuses(tmp_path / "runs") == done
 
     results, again = tmp_path / "results", tmp_path / "again"
@@ -135,12 +154,17 @@ def test_smoke_suite(tmp_path):
     assert (results / "smoke.png").read_bytes().startswith(b"\x89PNG")
     curves = pd.read_csv(results / "smoke.csv")
     assert list(curves) == [*KEY, "step", "seconds", "return", "battle_won", "rollout_return"]
-    assert len(curves) > 8 * 80 and curves.step.max() == 2000 and curves["return"].between(0, 8).all()
+    assert (
+        len(curves) > 8 * 80 and curves.step.max() == 2000 and curves["return"].between(0, 8).all()
+    )
     runs = pd.read_csv(results / "smoke_runs.csv")
     assert set(runs.command) == {status["command"] for status in done.values()}
     assert (runs.last_return == 8).all() and (runs.steps == 2000).all()
     table = (results / "smoke.md").read_text()
-    assert "| two_step_game | qmix_lstm | 2 | 2,000 | 8.00 [8.00, 8.00] |" in table and "All of the suite" in table
+    assert (
+        "| two_step_game | qmix_lstm | 2 | 2,000 | 8.00 [8.00, 8.00] |" in table
+        and "All of the suite" in table
+    )
     data = json.loads((results / "smoke.json").read_text())["smoke"]["two_step_game"]
     assert set(data) == set(SCRIPTS)
     for algorithm in data.values():
@@ -169,10 +193,14 @@ def test_smoke_suite(tmp_path):
     assert code == 0, output
     table = (tmp_path / "one" / "smoke.md").read_text()
     assert "| two_step_game | qmix | 1 | 2,000 | 8.00 | 8.00 |" in table
-    assert "- two_step_game, qmix: seeds 2\n- two_step_game, qmix_memefficient: seeds 1 2\n" in table
+    assert (
+        "- two_step_game, qmix: seeds 2\n- two_step_game, qmix_memefficient: seeds 1 2\n" in table
+    )
 
 
-@pytest.mark.parametrize("suite", [path.name.removesuffix("_runs.csv") for path in RESULTS.glob("*_runs.csv")])
+@pytest.mark.parametrize(
+    "suite", [path.name.removesuffix("_runs.csv") for path in RESULTS.glob("*_runs.csv")]
+)
 def test_published_results_follow_from_their_csv(suite, tmp_path):
     for name in (f"{suite}.csv", f"{suite}_runs.csv"):
         shutil.copy(RESULTS / name, tmp_path)
@@ -192,7 +220,9 @@ def rows_of(path, heading):
 
 
 def test_the_readme_quotes_the_published_table():
-    published = [row[:3] + row[4:-1] for row in rows_of(RESULTS / "smaclite.md", "# Suite")]  # without the steps
+    published = [
+        row[:3] + row[4:-1] for row in rows_of(RESULTS / "smaclite.md", "# Suite")
+    ]  # without the steps
     quoted = rows_of(REPO / "README.md", "## What it reaches")
     assert len(quoted) >= 6
     for row in quoted:
@@ -205,7 +235,9 @@ def test_the_readme_quotes_the_published_table():
 def test_no_process_outlives_the_driver(how, tmp_path):
     args = ("smoke", "--scripts", "qmix_multienvs", "--seeds", 1, "--runs-dir", tmp_path)
     process = start("run", *args, start_new_session=True)
-    assert wait_for(lambda: len(processes_in(tmp_path)) >= 7)  # the run, its four workers and its two guards
+    assert wait_for(
+        lambda: len(processes_in(tmp_path)) >= 7
+    )  # the run, its four workers and its two guards
     pids = [*descendants(process.pid), *processes_in(tmp_path)]
     if how == "ctrl-c":
         os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
@@ -221,7 +253,9 @@ def test_no_process_outlives_the_driver(how, tmp_path):
     assert all(status["exit_code"] is None for status in statuses(tmp_path).values())
 
 
-@pytest.mark.parametrize(("code", "error", "said"), [(0, "node lost", "node lost"), (255, None, "exit code 255")])
+@pytest.mark.parametrize(
+    ("code", "error", "said"), [(0, "node lost", "node lost"), (255, None, "exit code 255")]
+)
 def test_a_run_that_ended_oddly_has_failed(code, error, said, tmp_path, monkeypatch, capsys):
     """One whose files are lost although its script has ended well; an exit code that looks like a signal's."""
     monkeypatch.syspath_prepend(str(REPO / "benchmark"))
@@ -270,10 +304,29 @@ def test_loops_are_counted(script, env, steps, stuck, tmp_path):
 
 @pytest.mark.slow
 def test_speed_has_every_table():
-    few = ("--steps", 200, "--rounds", 1, "--seconds", 0.01, "--num-envs", 2, "--maps", "3m", "--replay-maps", "3m")
-    code, output = run("speed", *few, "--tasks", "lbf:Foraging-5x5-2p-1f-v3", "--scripts", "qmix", "qmix_lstm")
+    few = (
+        "--steps",
+        200,
+        "--rounds",
+        1,
+        "--seconds",
+        0.01,
+        "--num-envs",
+        2,
+        "--maps",
+        "3m",
+        "--replay-maps",
+        "3m",
+    )
+    code, output = run(
+        "speed", *few, "--tasks", "lbf:Foraging-5x5-2p-1f-v3", "--scripts", "qmix", "qmix_lstm"
+    )
     assert code == 0, output
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in output.splitlines() if line[:2] == "| "]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in output.splitlines()
+        if line[:2] == "| "
+    ]
     names = "environment lbf:Foraging-5x5-2p-1f-v3 map 3m script qmix qmix_lstm script qmix qmix_lstm map 3m"
     assert [row[0] for row in rows] == names.split()
     shares = [int(share) for share in re.findall(r"(\d+)%", rows[5][-1])]
@@ -283,7 +336,9 @@ def test_speed_has_every_table():
 
 
 def test_what_cannot_work_is_one_line(tmp_path):
-    assert run("speed", "--maps", "4m")[1].startswith("speed.py: --maps: there is no 4m; choose from ")
+    assert run("speed", "--maps", "4m")[1].startswith(
+        "speed.py: --maps: there is no 4m; choose from "
+    )
     assert run("speed", "--tasks", "3m")[0] == 2
     for program in ("run", "plot"):
         assert run(program, "smok") == (
@@ -291,13 +346,20 @@ def test_what_cannot_work_is_one_line(tmp_path):
             f"{program}.py: there is no suite smok: take one of smaclite, lbf, mpe, smoke\n",
         )
     code, output = run("run", "smaclite", "--envs", "4m")
-    assert code == 2 and "--envs 4m" in output and "3m, MMM, 2s3z" in output and output.count("\n") == 1
+    assert (
+        code == 2
+        and "--envs 4m" in output
+        and "3m, MMM, 2s3z" in output
+        and output.count("\n") == 1
+    )
     code, output = run("plot", "smoke", "--runs-dir", tmp_path, "--results-dir", tmp_path)
     assert code == 2 and "python benchmark/run.py smoke" in output
 
 
 @pytest.mark.parametrize(("program", "package"), [("run", "ray"), ("plot", "rliable")])
 def test_a_missing_extra(program, package, tmp_path):
-    (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('No module named {package}', name='{package}')")
+    (tmp_path / f"{package}.py").write_text(
+        f"raise ModuleNotFoundError('No module named {package}', name='{package}')"
+    )
     code, output = run(program, "smoke", env={"PYTHONPATH": str(tmp_path)})
     assert code == 2 and output.count("\n") == 1 and 'pip install -e ".[benchmark]"' in output

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from smaclite_jit import MAPS
 from smaclite_jit import battle as b
-from smaclite_jit.custom import MapError, load_map
+from smaclite_jit.arena import Arena
 from smaclite_jit.environment import SMACliteEnv
-from smaclite_jit.layout import Layout
-from smaclite_jit.scenarios import TERRAINS, UNITS
+from smaclite_jit.map_files import MapError, load_map
+from smaclite_jit.maps import TERRAINS
+from smaclite_jit.units import UNITS
 from tests.helpers import REPO
 
 AMBUSH = REPO / "tests" / "maps" / "ambush.json"
@@ -25,13 +26,19 @@ SIDES = {"A": "ALLY", "E": "ENEMY"}
 
 def described(m):
     """A Map as the object of its JSON file."""
-    totals = {side: sum(n for where, _, _, *units in m.groups for _, n in units if where == side) for side in SIDES}
+    totals = {
+        side: sum(n for where, _, _, *units in m.groups for _, n in units if where == side)
+        for side in SIDES
+    }
     presets = [name for name, rows in TERRAINS.items() if rows == m.terrain]
     return {
         "name": m.name,
         "num_allied_units": totals["A"],
         "num_enemy_units": totals["E"],
-        "groups": [{"x": x, "y": y, "faction": SIDES[side], "units": dict(units)} for side, x, y, *units in m.groups],
+        "groups": [
+            {"x": x, "y": y, "faction": SIDES[side], "units": dict(units)}
+            for side, x, y, *units in m.groups
+        ],
         "attack_point": list(m.attack_point),
         **({"terrain_preset": presets[0]} if presets else {"terrain": list(m.terrain)}),
         "num_unit_types": len(m.type_ids),
@@ -87,10 +94,14 @@ def play(env, seed, attack=False):
     inner = env.unwrapped
     while not over:
         available = [np.flatnonzero(row) for row in inner.avail]
-        _, reward, done, truncated, _ = env.step([int(row[-1] if attack else rng.choice(row)) for row in available])
+        _, reward, done, truncated, _ = env.step(
+            [int(row[-1] if attack else rng.choice(row)) for row in available]
+        )
         rewards.append(reward)
         over = done or truncated or len(rewards) == inner.episode_limit
-        assert all(np.isfinite(values).all() for values in (inner.f, inner.obs, inner.state, rewards))
+        assert all(
+            np.isfinite(values).all() for values in (inner.f, inner.obs, inner.state, rewards)
+        )
         assert np.abs(inner.obs).max() <= 1
         assert inner.avail.any(axis=1).all()
     return rewards
@@ -99,7 +110,7 @@ def play(env, seed, attack=False):
 @pytest.mark.parametrize("name", MAPS)
 def test_every_map_survives_being_written_and_read(name, write):
     path = write(described(MAPS[name]))
-    ours, theirs = Layout(load_map(path)), Layout(MAPS[name])
+    ours, theirs = Arena(load_map(path)), Arena(MAPS[name])
     for key, value in vars(theirs).items():
         if key != "scenario":
             assert np.array_equal(getattr(ours, key), value), key
@@ -114,11 +125,13 @@ def test_the_example():
     inner = env.unwrapped
     assert (inner.map_name, inner.episode_limit, env.spec.max_episode_steps) == ("ambush", 120, 120)
     assert (inner.n_agents, inner.n_enemies, inner.n_actions) == (4, 9, 15)
-    assert inner.layout.unit_names == ["SNIPER"] * 2 + ["ZEALOT"] * 2 + ["ZERGLING"] * 8 + ["STALKER"]
-    assert inner.layout.c[b.TYPE].tolist() == [0, 0, 1, 1, *[2] * 8, 3]
-    assert inner.layout.damage[0].tolist() == [*[35] * 12, 20]
-    assert not inner.layout.walkable[9, 11]
-    assert inner.layout.walkable[9, 12]
+    assert inner.arena.unit_names == ["SNIPER"] * 2 + ["ZEALOT"] * 2 + ["ZERGLING"] * 8 + [
+        "STALKER"
+    ]
+    assert inner.arena.c[b.TYPE].tolist() == [0, 0, 1, 1, *[2] * 8, 3]
+    assert inner.arena.damage[0].tolist() == [*[35] * 12, 20]
+    assert not inner.arena.walkable[9, 11]
+    assert inner.arena.walkable[9, 12]
     assert sum(play(env, 1)) > 0
     assert "SNIPER" not in UNITS
 
@@ -131,7 +144,9 @@ def test_the_example_is_copied_and_made_again():
 
 
 def test_the_limit_of_the_file_truncates(write):
-    path = write(battlefield((4, 4, {"MARINE": 1}), (28, 28, {"SPINE_CRAWLER": 1}), episode_limit=7))
+    path = write(
+        battlefield((4, 4, {"MARINE": 1}), (28, 28, {"SPINE_CRAWLER": 1}), episode_limit=7)
+    )
     env = gym.make("smaclite_jit/custom-v0", map_file=path)
     env.reset(seed=0)
     assert [env.step([1])[3] for _ in range(7)] == [False] * 6 + [True]
@@ -152,38 +167,63 @@ def test_render_mode_gets_to_the_environment(monkeypatch):
 def test_no_file_and_no_map():
     with pytest.raises(MapError, match=r"^smaclite_jit/custom-v0 needs a map_file: .*$"):
         gym.make("smaclite_jit/custom-v0")
-    with pytest.raises(ValueError, match=r"^there is no map '3s_vs_6z'; did you mean 3s_vs_5z or .*$"):
+    with pytest.raises(
+        ValueError, match=r"^there is no map '3s_vs_6z'; did you mean 3s_vs_5z or .*$"
+    ):
         SMACliteEnv("3s_vs_6z")
 
 
 def test_order_of_the_unit_types(write):
     data = battlefield((4, 4, {"MARINE": 1, "ZEALOT": 1}), (12, 4, {"STALKER": 1}))
-    path = write(data | {"num_unit_types": 3, "unit_type_ids": {"STALKER": 2, "MARINE": 1, "ZEALOT": 0}})
+    path = write(
+        data | {"num_unit_types": 3, "unit_type_ids": {"STALKER": 2, "MARINE": 1, "ZEALOT": 0}}
+    )
     assert load_map(path).type_ids == ("ZEALOT", "MARINE", "STALKER")
     env = SMACliteEnv(map_file=path)
     env.reset(seed=0)
     assert [row[-3:].tolist() for row in env.get_obs()] == [[0, 1, 0], [1, 0, 0]]
     for ids in ({"MARINE": 0}, {"MARINE": 0, "ZEALOT": 0}):
-        assert load_map(write(data | {"num_unit_types": 1, "unit_type_ids": ids, "width": None})).type_ids == ()
+        assert (
+            load_map(
+                write(data | {"num_unit_types": 1, "unit_type_ids": ids, "width": None})
+            ).type_ids
+            == ()
+        )
 
 
 WALL = ["".join("X" if x == 16 or (x, y) == (0, 31) else "_" for x in range(32)) for y in range(32)]
 SCOUT = SNIPER | {"plane": "AIR", "speed": 6, "attack_range": "MELEE"}
 STRIDER = SNIPER | {"plane": "COLOSSUS", "size": 3, "targeter": "LASER_BEAM"}
 STRIDER |= {"targeter_kwargs": {"width": 3, "height": 1}, "valid_targets": ["GROUND", "COLOSSUS"]}
-NURSE = SNIPER | {"damage": 0, "cooldown": 0.5, "combat_type": "HEALING", "targeter": "HEAL", "energy": 50}
+NURSE = SNIPER | {
+    "damage": 0,
+    "cooldown": 0.5,
+    "combat_type": "HEALING",
+    "targeter": "HEAL",
+    "energy": 50,
+}
 BOMBER = SCOUT | {"targeter": "KAMIKAZE", "targeter_kwargs": {"radius": 3}}
 PLAYABLE = {
     "one against one": battlefield((4, 4, {"MARINE": 1}), (9, 4, {"ZEALOT": 1})),
     "wide": battlefield((4, 4, {"MARINE": 3}), (12, 4, {"ZEALOT": 3}), 48, 8),
-    "wide, in the east": battlefield((36, 4, {"MARINE": 3}), (44, 4, {"ZEALOT": 3}), 48, 8, (36, 4)),
+    "wide, in the east": battlefield(
+        (36, 4, {"MARINE": 3}), (44, 4, {"ZEALOT": 3}), 48, 8, (36, 4)
+    ),
     "high": battlefield((4, 4, {"MARINE": 3}), (4, 12, {"ZEALOT": 3}), 8, 48),
-    "no shields seen": battlefield((4, 4, {"STALKER": 3}), (12, 4, {"ZEALOT": 4}), ally_has_shields=False),
+    "no shields seen": battlefield(
+        (4, 4, {"STALKER": 3}), (12, 4, {"ZEALOT": 4}), ally_has_shields=False
+    ),
     "always ready": battlefield((4, 4, {"GATLING": 2}), (12, 4, {"GATLING": 3})),
-    "over the wall": battlefield((14, 4, {"SCOUT": 4, "MARINE": 2}), (20, 4, {"BOMBER": 3, "SCOUT": 1}), terrain=WALL),
-    "striders": battlefield((10, 4, {"STRIDER": 2}), (22, 4, {"STRIDER": 2, "ZEALOT": 2}), terrain=WALL),
+    "over the wall": battlefield(
+        (14, 4, {"SCOUT": 4, "MARINE": 2}), (20, 4, {"BOMBER": 3, "SCOUT": 1}), terrain=WALL
+    ),
+    "striders": battlefield(
+        (10, 4, {"STRIDER": 2}), (22, 4, {"STRIDER": 2, "ZEALOT": 2}), terrain=WALL
+    ),
     "healers only": battlefield((4, 4, {"NURSE": 3, "MEDIVAC": 1}), (10, 4, {"MARINE": 2})),
-    "healers first": battlefield((4, 4, {"MEDIVAC": 1, "NURSE": 2, "MARINE": 5}), (12, 4, {"ZEALOT": 2, "NURSE": 1})),
+    "healers first": battlefield(
+        (4, 4, {"MEDIVAC": 1, "NURSE": 2, "MARINE": 5}), (12, 4, {"ZEALOT": 2, "NURSE": 1})
+    ),
     "on the attack point": battlefield((9, 4, {"MARINE": 1}), (4, 4, {"MARAUDER": 1})),
     "unarmed": battlefield((4, 4, {"POST": 2}), (9, 4, {"POST": 1, "MARINE": 1})),
 }
@@ -192,9 +232,12 @@ PLAYABLE = {
 @pytest.mark.parametrize("name", PLAYABLE)
 def test_unusual_maps_are_played(name, write):
     customs = {"SCOUT": SCOUT, "STRIDER": STRIDER, "NURSE": NURSE, "BOMBER": BOMBER}
-    customs |= {"GATLING": SNIPER | {"cooldown": 0, "damage": 1}, "POST": SNIPER | {"valid_targets": [], "speed": 0}}
+    customs |= {
+        "GATLING": SNIPER | {"cooldown": 0, "damage": 1},
+        "POST": SNIPER | {"valid_targets": [], "speed": 0},
+    }
     env = SMACliteEnv(map_file=write(PLAYABLE[name], **customs))
-    assert (env.layout.walkable.shape, env.get_obs()[0].shape) == (
+    assert (env.arena.walkable.shape, env.get_obs()[0].shape) == (
         (PLAYABLE[name]["height"], PLAYABLE[name]["width"]),
         (env.obs_size,),
     )
@@ -203,10 +246,14 @@ def test_unusual_maps_are_played(name, write):
 
 
 def test_every_ally_can_be_healed_when_healers_come_first(write):
-    env = SMACliteEnv(map_file=write(battlefield((4, 4, {"MEDIVAC": 2, "MARINE": 3}), (20, 20, {"ZEALOT": 1}))))
+    env = SMACliteEnv(
+        map_file=write(battlefield((4, 4, {"MEDIVAC": 2, "MARINE": 3}), (20, 20, {"ZEALOT": 1})))
+    )
     env.reset(seed=0)
     assert env.n_actions == 6 + 5
-    assert [row[6:].tolist() for row in env.get_avail_actions()] == [[0, 0, 1, 1, 1]] * 2 + [[0] * 5] * 3
+    assert [row[6:].tolist() for row in env.get_avail_actions()] == [[0, 0, 1, 1, 1]] * 2 + [
+        [0] * 5
+    ] * 3
 
 
 GOOD = battlefield((4, 4, {"SNIPER": 2}), (12, 4, {"ZEALOT": 1}))
@@ -235,7 +282,10 @@ BROKEN_MAPS = [
     ({"groups": [GROUP | {"y": float("inf")}]}, "groups[0] y must be a number"),
     ({"groups": [GROUP | {"y": 10**400}]}, "groups[0] y must be a number"),
     ({"groups": [GROUP | {"y": -1}]}, "groups[0] y must be a number from 0"),
-    ({"groups": [GROUP | {"faction": "ALY"}]}, "groups[0] faction cannot be 'ALY'; did you mean ALLY?"),
+    (
+        {"groups": [GROUP | {"faction": "ALY"}]},
+        "groups[0] faction cannot be 'ALY'; did you mean ALLY?",
+    ),
     ({"groups": [GROUP | {"faction": []}]}, "groups[0] faction cannot be []"),
     ({"groups": [GROUP | {"units": {}}]}, "groups[0] units is empty"),
     ({"groups": [GROUP | {"units": ["MARINE"]}]}, "groups[0] units must be an object"),
@@ -244,12 +294,30 @@ BROKEN_MAPS = [
     ({"groups": [GROUP | {"units": {"\0": 1}}]}, "groups[0] units \\x00 is neither"),
     ({"groups": [GROUP | {"units": {"\ud800": 1}}]}, "groups[0] units \\ud800 is neither"),
     ({"groups": [GROUP | {"units": {"A" * 5000: 1}}]}, "is neither a standard unit"),
-    ({"groups": [GROUP | {"units": {"MARINE": 0}}]}, "groups[0] units MARINE must be a whole number from 1"),
-    ({"groups": [GROUP | {"units": {"MARINE": 10**9}}]}, "groups[0] units MARINE must be a whole number from 1"),
-    ({"groups": [GROUP | {"x": 0.5}, GOOD["groups"][1]]}, "groups[0] puts a SNIPER at (0.12, 3.97), not inside"),
-    ({"groups": [GROUP, GOOD["groups"][1] | {"x": 4.4}]}, "groups[1] puts a ZEALOT at (4.40, 4.00), on top of"),
-    ({"groups": [GROUP, GROUP, GOOD["groups"][1]], "num_allied_units": 4}, "groups[1] puts a SNIPER at"),
-    ({"terrain": ["_" * 32] * 3 + ["XXXX" + "_" * 28] * 29}, "groups[0] puts a SNIPER at (3.62, 3.97), in a blocked"),
+    (
+        {"groups": [GROUP | {"units": {"MARINE": 0}}]},
+        "groups[0] units MARINE must be a whole number from 1",
+    ),
+    (
+        {"groups": [GROUP | {"units": {"MARINE": 10**9}}]},
+        "groups[0] units MARINE must be a whole number from 1",
+    ),
+    (
+        {"groups": [GROUP | {"x": 0.5}, GOOD["groups"][1]]},
+        "groups[0] puts a SNIPER at (0.12, 3.97), not inside",
+    ),
+    (
+        {"groups": [GROUP, GOOD["groups"][1] | {"x": 4.4}]},
+        "groups[1] puts a ZEALOT at (4.40, 4.00), on top of",
+    ),
+    (
+        {"groups": [GROUP, GROUP, GOOD["groups"][1]], "num_allied_units": 4},
+        "groups[1] puts a SNIPER at",
+    ),
+    (
+        {"terrain": ["_" * 32] * 3 + ["XXXX" + "_" * 28] * 29},
+        "groups[0] puts a SNIPER at (3.62, 3.97), in a blocked",
+    ),
     ({"terrain": ["_" * 32] * 31}, "terrain has 31 rows and height is 32"),
     ({"terrain": ["_" * 31] * 32}, "terrain[0] must be a row of 32 cells"),
     ({"terrain": [["_"] * 32] * 31 + [["_"] * 31 + ["__"]]}, "terrain[31] has a cell '__'"),
@@ -259,7 +327,10 @@ BROKEN_MAPS = [
     ({"terrain": "_" * 32}, "terrain must be a list"),
     ({"terrain_preset": "SIMPLE"}, "terrain or terrain_preset must be there, and not both"),
     ({"terrain": ...}, "terrain or terrain_preset must be there, and not both"),
-    ({"terrain": ..., "terrain_preset": "SIMPEL"}, "terrain_preset cannot be 'SIMPEL'; did you mean SIMPLE?"),
+    (
+        {"terrain": ..., "terrain_preset": "SIMPEL"},
+        "terrain_preset cannot be 'SIMPEL'; did you mean SIMPLE?",
+    ),
     ({"terrain": ..., "terrain_preset": "SIMPLE", "width": 40}, "terrain_preset is 32 x 32"),
     ({"width": 0}, "width must be a whole number from 1 to 256"),
     ({"height": 10**6}, "height must be a whole number from 1 to 256"),
@@ -267,10 +338,22 @@ BROKEN_MAPS = [
     ({"attack_point": [1, 33]}, "attack_point must be a number from 0 to 32, not 33"),
     ({"attack_point": [None, 3]}, "attack_point must be a number"),
     ({"num_unit_types": 2}, "num_unit_types is 2 and unit_type_ids has 0"),
-    ({"num_unit_types": 2, "unit_type_ids": {"SNIPER": 0, "ZEALOT": 2}}, "unit_type_ids ZEALOT must be a whole"),
-    ({"num_unit_types": 2, "unit_type_ids": {"SNIPER": 1, "ZEALOT": 1}}, "unit_type_ids has a number twice"),
-    ({"num_unit_types": 2, "unit_type_ids": {"SNIPER": 1, "MARINE": 0}}, "unit_type_ids lacks ZEALOT"),
-    ({"num_unit_types": 2, "unit_type_ids": {"SNIPER": 1, "ZEALTO": 0}}, "unit_type_ids ZEALTO is neither"),
+    (
+        {"num_unit_types": 2, "unit_type_ids": {"SNIPER": 0, "ZEALOT": 2}},
+        "unit_type_ids ZEALOT must be a whole",
+    ),
+    (
+        {"num_unit_types": 2, "unit_type_ids": {"SNIPER": 1, "ZEALOT": 1}},
+        "unit_type_ids has a number twice",
+    ),
+    (
+        {"num_unit_types": 2, "unit_type_ids": {"SNIPER": 1, "MARINE": 0}},
+        "unit_type_ids lacks ZEALOT",
+    ),
+    (
+        {"num_unit_types": 2, "unit_type_ids": {"SNIPER": 1, "ZEALTO": 0}},
+        "unit_type_ids ZEALTO is neither",
+    ),
     ({"ally_has_shields": 1}, "ally_has_shields must be true or false, not 1"),
     ({"enemy_has_shields": ...}, "enemy_has_shields is missing"),
     ({"custom_unit_path": ["units"]}, "custom_unit_path must be a text"),
@@ -309,7 +392,10 @@ BROKEN_UNITS = [
     ({"attributes": "LIGHT"}, "attributes must be a list"),
     ({"attributes": ["LIGTH"]}, "attributes cannot be 'LIGTH'; did you mean LIGHT?"),
     ({"attributes": ["LIGHT", "LIGHT"]}, "attributes has a name twice"),
-    ({"valid_targets": ["WATER"]}, "valid_targets cannot be 'WATER'; choose from GROUND, AIR, COLOSSUS"),
+    (
+        {"valid_targets": ["WATER"]},
+        "valid_targets cannot be 'WATER'; choose from GROUND, AIR, COLOSSUS",
+    ),
     ({"valid_targets": ["AIR", "AIR"]}, "valid_targets has a name twice"),
     ({"bonuses": {"LIGHT": -1}}, "bonuses LIGHT must be a number from 0"),
     ({"bonuses": {"LIHGT": 1}}, "bonuses cannot be 'LIHGT'"),
@@ -319,8 +405,14 @@ BROKEN_UNITS = [
     ({"combat_type": "HEAL"}, "combat_type cannot be 'HEAL'; did you mean HEALING?"),
     ({"targeter": "LASER"}, "targeter cannot be 'LASER'; did you mean LASER_BEAM?"),
     ({"targeter": "KAMIKAZE"}, "targeter_kwargs radius is missing"),
-    ({"targeter": "KAMIKAZE", "targeter_kwargs": {"radius": 0}}, "targeter_kwargs radius must be a number from 0.01"),
-    ({"targeter": "LASER_BEAM", "targeter_kwargs": {"width": 1}}, "targeter_kwargs height is missing"),
+    (
+        {"targeter": "KAMIKAZE", "targeter_kwargs": {"radius": 0}},
+        "targeter_kwargs radius must be a number from 0.01",
+    ),
+    (
+        {"targeter": "LASER_BEAM", "targeter_kwargs": {"width": 1}},
+        "targeter_kwargs height is missing",
+    ),
     ({"targeter_kwargs": {"radius": 1}}, "targeter_kwargs radius is not a key here; leave it out"),
     ({"energy": 10, "starting_energy": 20}, "starting_energy is more than energy"),
 ]
@@ -340,7 +432,9 @@ def test_what_is_wrong_with_a_unit_is_said_in_a_line(change, message, write):
     assert line.isprintable()
 
 
-@pytest.mark.parametrize("path", ["nowhere.json", "", REPO, 3, None, "a\0b", "a\nb", "a" * 5000, "\ud800"])
+@pytest.mark.parametrize(
+    "path", ["nowhere.json", "", REPO, 3, None, "a\0b", "a\nb", "a" * 5000, "\ud800"]
+)
 def test_what_cannot_be_read_at_all(path):
     with pytest.raises(MapError, match="cannot be read, give the name of a file: ") as error:
         load_map(path)
@@ -358,17 +452,30 @@ def test_a_file_may_begin_with_a_byte_order_mark(write):
     assert load_map(path).name == "battlefield"
 
 
-words = st.sampled_from(["name", "groups", "units", "x", "MARINE", "SNIPER", "ALLY", "SIMPLE", "_", "X", "../units"])
+words = st.sampled_from(
+    ["name", "groups", "units", "x", "MARINE", "SNIPER", "ALLY", "SIMPLE", "_", "X", "../units"]
+)
 atoms = st.none() | st.booleans() | st.integers() | st.floats() | words | st.text(max_size=5)
 junk = st.recursive(
-    atoms, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4), max_leaves=8
+    atoms,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4),
+    max_leaves=8,
 )
 
 
 def places(data, path=()):
     """All the paths of keys and indices that lead into an object."""
-    below = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    return [*([path] if path else []), *(found for key, value in below for found in places(value, (*path, key)))]
+    below = (
+        data.items()
+        if isinstance(data, dict)
+        else enumerate(data)
+        if isinstance(data, list)
+        else ()
+    )
+    return [
+        *([path] if path else []),
+        *(found for key, value in below for found in places(value, (*path, key))),
+    ]
 
 
 EXAMPLE = json.loads(AMBUSH.read_text())

@@ -16,12 +16,28 @@ import tyro
 import yaml
 from pettingzoo.test import parallel_api_test
 
-from tests.helpers import CLOCK, REPO, batch_of, module, networks_of, random_trajectory, run_dir, scalars
+from tests.helpers import (
+    CLOCK,
+    REPO,
+    batch_of,
+    module,
+    networks_of,
+    random_trajectory,
+    run_dir,
+    scalars,
+)
 
 FOLDER = REPO / "docs" / "patches"
-PATCHES = {path.stem: path.read_text().split()[1] for path in sorted(FOLDER.iterdir())}  # patch -> what it changes
+PATCHES = {
+    path.stem: path.read_text().split()[1] for path in sorted(FOLDER.iterdir())
+}  # patch -> what it changes
 OF_THE_SCRIPT = [name for name, path in PATCHES.items() if path == "cleanmarl/qmix.py"]
-OF_THE_GUIDE = ("annealing", "vdn", "clipped_double_q", "time")  # the guide says that they go together
+OF_THE_GUIDE = (
+    "annealing",
+    "vdn",
+    "clipped_double_q",
+    "time",
+)  # the guide says that they go together
 EXAMPLES = REPO / "docs" / "examples"
 GUIDE = REPO / "docs" / "hacking.md"
 SMALL = (*CLOCK, "--total-timesteps", 200, "--batch-size", 2)
@@ -51,8 +67,12 @@ def patch(name, source):
     """What the patch makes of a file's text. Each hunk must fit in exactly one place."""
     for hunk in re.split(r"^@@.*\n", Path(FOLDER, f"{name}.patch").read_text(), flags=re.M)[1:]:
         lines = hunk.splitlines(keepends=True)
-        old, new = ("".join(line[1:] for line in lines if line[0] in signs) for signs in (" -", " +"))
-        assert source.count(old) == 1, f"docs/patches/{name}.patch no longer fits, make it again:\n{hunk}"
+        old, new = (
+            "".join(line[1:] for line in lines if line[0] in signs) for signs in (" -", " +")
+        )
+        assert source.count(old) == 1, (
+            f"docs/patches/{name}.patch no longer fits, make it again:\n{hunk}"
+        )
         source = source.replace(old, new)
     return source
 
@@ -66,7 +86,9 @@ def patched(name, folder):
 
 def import_file(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    imported = sys.modules[path.stem] = importlib.util.module_from_spec(spec)  # dataclasses look themselves up there
+    imported = sys.modules[path.stem] = importlib.util.module_from_spec(
+        spec
+    )  # dataclasses look themselves up there
     spec.loader.exec_module(imported)
     return imported
 
@@ -102,23 +124,35 @@ def test_a_script_can_have_all_patches():
 @pytest.mark.parametrize("name", OF_THE_SCRIPT)
 def test_a_patched_script_trains(name, tmp_path, monkeypatch):
     path = patched(name, tmp_path)
-    extra = {"annealing": ("--end-lr", 0.1), "clipped_double_q": ("--clipped-double-q",), "time": ("--time-limit", 4)}
+    extra = {
+        "annealing": ("--end-lr", 0.1),
+        "clipped_double_q": ("--clipped-double-q",),
+        "time": ("--time-limit", 4),
+    }
     run_file(path, *SMALL, *extra.get(name, ()), cwd=tmp_path, monkeypatch=monkeypatch)
     assert run_dir(tmp_path).name.startswith(f"my_{name}__pz__clock__1__")
     saved = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
     assert saved["script"] == f"my_{name}"
-    assert scalars(tmp_path)["train/num_updates"][-1][1] == 49  # of 50 episodes, with two in the first batch
+    assert (
+        scalars(tmp_path)["train/num_updates"][-1][1] == 49
+    )  # of 50 episodes, with two in the first batch
 
 
 def test_a_metric_of_ones_own_is_logged_with_the_others(tmp_path, monkeypatch):
-    before, line = re.search(r"just before `(for .*?:)`, `(if metrics: .*?)`", GUIDE.read_text()).groups()
+    before, line = re.search(
+        r"just before `(for .*?:)`, `(if metrics: .*?)`", GUIDE.read_text()
+    ).groups()
     source = (REPO / "cleanmarl" / "qmix.py").read_text()
     assert source.count(before) == 1
     path = tmp_path / "my_metric.py"
     path.write_text(source.replace(before, f"{line.replace('...', '42')}\n            {before}"))
-    run_file(path, *SMALL, "--log-every", 4, "--eval-steps", 10**6, cwd=tmp_path, monkeypatch=monkeypatch)
+    run_file(
+        path, *SMALL, "--log-every", 4, "--eval-steps", 10**6, cwd=tmp_path, monkeypatch=monkeypatch
+    )
     logged = scalars(tmp_path)
-    assert [step for step, _ in logged["train/my_metric"]] == [step for step, _ in logged["rollout/ep_reward"]]
+    assert [step for step, _ in logged["train/my_metric"]] == [
+        step for step, _ in logged["rollout/ep_reward"]
+    ]
     assert {value for _, value in logged["train/my_metric"]} == {42}
 
 
@@ -128,14 +162,18 @@ def test_annealing_is_linear_and_off_by_default(tmp_path, monkeypatch):
         (cwd := tmp_path / str(end)).mkdir()
         args = (*SMALL, "--log-every", 10, "--learning-rate", 0.001, "--end-lr", end)
         program = run_file(path, *args, cwd=cwd, monkeypatch=monkeypatch)
-        assert [value for _, value in scalars(cwd)["train/learning_rate"]] == pytest.approx(expected)
+        assert [value for _, value in scalars(cwd)["train/learning_rate"]] == pytest.approx(
+            expected
+        )
         assert program["optimizer"].param_groups[0]["lr"] == pytest.approx(expected[-1])
 
 
 def test_vdn_is_a_sum(tmp_path):
     mixer = import_file(patched("vdn", tmp_path)).Mixer()
     q_values, states = torch.randn(7, 5, 3), torch.randn(7, 5, 4)
-    assert torch.allclose(mixer(q_values, states), q_values[..., 0] + q_values[..., 1] + q_values[..., 2])
+    assert torch.allclose(
+        mixer(q_values, states), q_values[..., 0] + q_values[..., 1] + q_values[..., 2]
+    )
     assert not list(mixer.parameters())
 
 
@@ -146,7 +184,9 @@ def test_clipping_only_lowers_targets(tmp_path):
     batch = batch_of("qmix", [random_trajectory(rng, length) for length in (5, 9, 6)])
 
     def target(of, **args):
-        return of.compute_td_target(q_network, target_q_network, target_mixer, batch, of.Args(**args))
+        return of.compute_td_target(
+            q_network, target_q_network, target_mixer, batch, of.Args(**args)
+        )
 
     for double_q in (False, True):
         theirs = target(script, double_q=double_q)
@@ -159,7 +199,9 @@ def test_the_state_knows_the_time(tmp_path, monkeypatch):
     # Every episode of the clock takes 4 steps.
     path = patched("time", tmp_path)
     program = run_file(path, *SMALL, "--time-limit", 4, cwd=tmp_path, monkeypatch=monkeypatch)
-    state_dim = module("qmix").make_env("pz", "clock", "tests.envs").observation_space["state"].shape[0]
+    state_dim = (
+        module("qmix").make_env("pz", "clock", "tests.envs").observation_space["state"].shape[0]
+    )
     for episode in program["buffer"].episodes:
         assert episode["states"].shape == episode["next_states"].shape == (4, state_dim + 1)
         assert episode["states"].dtype == torch.float32
@@ -177,9 +219,18 @@ def test_two_step_game(name, best, tmp_path, monkeypatch):
     args = (*suites.TWO_STEP_GAME.split(), "--env-name", "two_step_game")
     run_file(path, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     assert scalars(tmp_path)["eval/ep_reward"][-1] == (2000, best)
-    values = [sys.executable, str(EXAMPLES / "two_step_values.py"), str(path), str(run_dir(tmp_path))]
+    values = [
+        sys.executable,
+        str(EXAMPLES / "two_step_values.py"),
+        str(path),
+        str(run_dir(tmp_path)),
+    ]
     printed = subprocess.run(values, capture_output=True, text=True, check=True).stdout.splitlines()
-    rows = [[float(number) for number in line.split()] for line in printed if not line.startswith("state")]
+    rows = [
+        [float(number) for number in line.split()]
+        for line in printed
+        if not line.startswith("state")
+    ]
     expected = {"qmix": [[0, 1], [1, 8]], "vdn": [[-1.5, 2.5], [2.5, 6.5]]}[name]
     np.testing.assert_allclose(rows[4:], expected, atol=0.1 if name == "qmix" else 0.8)
 
@@ -192,13 +243,17 @@ def test_lift_is_a_parallel_environment():
     for first, second, paid in ((0, 6, True), (6, 0, True), (0, 5, False), (6, 6, False)):
         env.reset()
         env.positions[:] = first, second
-        _, rewards, terminations, truncations, _ = env.step({"agent_1": lift.LIFT, "agent_2": lift.LIFT})
+        _, rewards, terminations, truncations, _ = env.step(
+            {"agent_1": lift.LIFT, "agent_2": lift.LIFT}
+        )
         assert sum(rewards.values()) == paid
         assert set(terminations.values()) == {paid} and set(truncations.values()) == {False}
     env.reset()
     for t in range(lift.TIME_LIMIT):
         *_, terminations, truncations, _ = env.step({"agent_1": lift.LEFT, "agent_2": lift.LEFT})
-        assert set(truncations.values()) == {t == lift.TIME_LIMIT - 1} and not any(terminations.values())
+        assert set(truncations.values()) == {t == lift.TIME_LIMIT - 1} and not any(
+            terminations.values()
+        )
 
 
 @pytest.mark.slow
@@ -216,7 +271,9 @@ def test_the_wandb_sweep_gives_arguments_that_exist():
     flags = [word for word in sweep["command"] if word.startswith("--")]
     for end in (0, -1):
         for name, parameter in sweep["parameters"].items():
-            values = parameter.get("values") or [parameter.get("value", parameter.get("max" if end else "min"))]
+            values = parameter.get("values") or [
+                parameter.get("value", parameter.get("max" if end else "min"))
+            ]
             flags.append(f"--{name}={values[end]}")
     args = tyro.cli(module("qmix").Args, args=flags)
     module("qmix").check_args(args)
@@ -232,9 +289,19 @@ def test_without_optuna_one_line_says_so(monkeypatch):
 
 @pytest.mark.slow
 def test_optuna(tmp_path):
-    words = ["2", REPO / "cleanmarl" / "qmix.py", *CLOCK, "--total-timesteps", "80", "--eval-steps", "5"]
+    words = [
+        "2",
+        REPO / "cleanmarl" / "qmix.py",
+        *CLOCK,
+        "--total-timesteps",
+        "80",
+        "--eval-steps",
+        "5",
+    ]
     command = [sys.executable, str(EXAMPLES / "sweep_optuna.py"), *map(str, words)]
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])}
+    environ = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])
+    }
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("best: 10.000 with {'learning_rate': ")
@@ -243,8 +310,12 @@ def test_optuna(tmp_path):
 
 def commands_of(page):
     """The commands in a page's bash blocks, in order: lines joined at a backslash, and parted at &&."""
-    blocks = re.findall(r"^```bash\n(.*?)^```", (REPO / "docs" / page).read_text(), flags=re.M | re.S)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+    blocks = re.findall(
+        r"^```bash\n(.*?)^```", (REPO / "docs" / page).read_text(), flags=re.M | re.S
+    )
+    lines = [
+        line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()
+    ]
     return [command.strip() for line in lines for command in line.split(" && ")]
 
 
@@ -264,8 +335,12 @@ def clone(tmp_path_factory):
 @pytest.mark.parametrize("page", ["quickstart.md", "hacking.md"])
 def test_the_commands_of_a_page(page, clone):
     assert shutil.which("patch"), "this test needs the program patch"
-    environ = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | {"WANDB_MODE": "offline"}
-    environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ["PATH"]])  # `python` is this one
+    environ = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | {
+        "WANDB_MODE": "offline"
+    }
+    environ["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), environ["PATH"]]
+    )  # `python` is this one
     commands = commands_of(page)
     assert len(commands) > 5
     for command in commands:
@@ -276,5 +351,7 @@ def test_the_commands_of_a_page(page, clone):
             command = command.replace("<run>", newest.name)
         shorter = [words for pattern, words in SHORTER.items() if re.match(pattern, command)]
         command = " ".join([command, *shorter])
-        done = subprocess.run(["bash", "-c", command], cwd=clone, env=environ, capture_output=True, text=True)
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=clone, env=environ, capture_output=True, text=True
+        )
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"

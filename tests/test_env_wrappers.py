@@ -54,7 +54,14 @@ def play(env, rng, seed=None):
 @pytest.mark.filterwarnings("ignore")
 def test_gymnasium_environment(args):
     env = make_env(*args, seed=3)
-    if args[1] not in ("masked", "clock", "simple_speaker_listener_v4", "pursuit_v5", "MMM", AMBUSH):
+    if args[1] not in (
+        "masked",
+        "clock",
+        "simple_speaker_listener_v4",
+        "pursuit_v5",
+        "MMM",
+        AMBUSH,
+    ):
         # The checker plays unavailable actions, which these refuse; pursuit is slow.
         check_env(env, skip_render_check=True)
     n_agents, n_actions = env.observation_space["avail_actions"].shape
@@ -100,7 +107,9 @@ def test_observations_are_not_overwritten_by_later_steps(args):
 
 @pytest.mark.parametrize("args", [LBF, SPREAD, CLOCK])
 def test_agent_ids(args):
-    (with_ids, _), (without, _) = (make_env(*args, agent_ids=ids, seed=1).reset() for ids in (True, False))
+    (with_ids, _), (without, _) = (
+        make_env(*args, agent_ids=ids, seed=1).reset() for ids in (True, False)
+    )
     n_agents, obs_dim = without["obs"].shape
     assert np.array_equal(with_ids["obs"][:, :obs_dim], without["obs"])
     assert np.array_equal(with_ids["obs"][:, obs_dim:], np.eye(n_agents))
@@ -118,7 +127,10 @@ def test_lbf_against_the_bare_environment():
         while not (terminated or truncated):
             assert np.array_equal(obs["obs"], np.stack(bare_obs))
             assert np.array_equal(obs["state"], np.concatenate(bare_obs))
-            valid = {tuple(action.value for action in joint) for joint in bare.unwrapped.get_valid_actions()}
+            valid = {
+                tuple(action.value for action in joint)
+                for joint in bare.unwrapped.get_valid_actions()
+            }
             first, second = (np.flatnonzero(row) for row in obs["avail_actions"])
             assert {(a, b) for a in first for b in second} == valid
             actions = random_actions(env, obs, rng)
@@ -151,7 +163,9 @@ def test_lbf_eating_the_last_food_in_the_last_step_terminates():
 
 def test_lbf_keeps_the_limit_of_the_id():
     spec = gym.spec(LBF[1])
-    gym.register("Foraging-short-v3", spec.entry_point, kwargs={**spec.kwargs, "max_episode_steps": 7})
+    gym.register(
+        "Foraging-short-v3", spec.entry_point, kwargs={**spec.kwargs, "max_episode_steps": 7}
+    )
     env = make_env("lbf", "Foraging-short-v3", seed=0)
     env.reset()
     outcomes = [env.step(np.zeros(2, int))[2:4] for _ in range(7)]
@@ -171,7 +185,9 @@ def test_simple_spread_against_the_bare_environment():
         bare_obs, rewards, _, _, _ = bare.step(dict(zip(bare.possible_agents, actions.tolist())))
         assert reward == pytest.approx(sum(rewards.values()))
         assert (terminated, truncated) == (False, step == 24)
-    assert np.array_equal(obs["obs"], np.stack(list(bare_obs.values())))  # what a truncated episode bootstraps from
+    assert np.array_equal(
+        obs["obs"], np.stack(list(bare_obs.values()))
+    )  # what a truncated episode bootstraps from
 
 
 def test_padding_and_an_agent_that_leaves():
@@ -187,14 +203,23 @@ def test_padding_and_an_agent_that_leaves():
         assert features[:, 1].tolist() == [1, 0 if gone else 2, 3]
         assert not features[0, 3:].any()  # padding
         assert features[1].any() != gone
-        assert obs["avail_actions"].tolist() == [[True, True, False], [True, not gone, not gone], [True] * 3]
-        assert np.array_equal(obs["state"], np.concatenate([features[0, :3], features[1, :4], features[2]]))
+        assert obs["avail_actions"].tolist() == [
+            [True, True, False],
+            [True, not gone, not gone],
+            [True] * 3,
+        ]
+        assert np.array_equal(
+            obs["state"], np.concatenate([features[0, :3], features[1, :4], features[2]])
+        )
 
 
 @pytest.mark.parametrize(
     ("leaves", "outcome"),
     [
-        ({"agent_0": 1, "agent_1": 3, "agent_2": 2}, (True, False)),  # all are terminated, one by one
+        (
+            {"agent_0": 1, "agent_1": 3, "agent_2": 2},
+            (True, False),
+        ),  # all are terminated, one by one
         ({"agent_0": 4, "agent_1": 4, "agent_2": 4}, (True, False)),  # all at the time limit
         ({"agent_0": 4, "agent_1": 4}, (False, True)),  # one is only cut off
         ({}, (False, True)),
@@ -204,7 +229,9 @@ def test_termination_and_truncation(leaves, outcome, monkeypatch):
     import tests.envs.clock as clock
 
     monkeypatch.setattr(clock, "parallel_env", lambda: clock.Clock(leaves=tuple(leaves.items())))
-    observations, outcomes = play(make_env(*CLOCK, agent_ids=False), np.random.default_rng(0), seed=0)
+    observations, outcomes = play(
+        make_env(*CLOCK, agent_ids=False), np.random.default_rng(0), seed=0
+    )
     assert tuple(outcomes[-1][1:]) == outcome
     cut_off = [f"agent_{i}" not in leaves for i in range(3)]
     assert observations[-1]["obs"].any(axis=1).tolist() == cut_off
@@ -229,7 +256,10 @@ def test_action_masks_and_actions_that_do_not_start_at_zero():
         (("smaclite", "3mm"), ["--env-name", "3mm", "3m"]),
         (("smaclite", "MMM3"), ["--env-name", "MMM2"]),
         (("smaclite", "no/such.json"), ["--env-name", "no/such.json"]),
-        (("smaclite", str(REPO / "tests" / "maps" / "units" / "SNIPER.json")), ["--env-name", "SNIPER.json", "name"]),
+        (
+            ("smaclite", str(REPO / "tests" / "maps" / "units" / "SNIPER.json")),
+            ["--env-name", "SNIPER.json", "name"],
+        ),
         (("pz", "simple_spred_v3"), ["--env-name", "simple_spread_v3"]),
         (("pz", "pursuit_v4", "sisl"), ["--env-name", "pursuit_v5"]),
         (("pz", "tictactoe_v3", "classic"), ["--env-name", "tictactoe_v3"]),
@@ -286,7 +316,10 @@ def test_the_original_smaclite_is_used_through_the_same_wrapper(tmp_path, monkey
     env, ours = make_env("smaclite_upstream", "MMM", seed=2), make_env("smaclite", "MMM", seed=2)
     assert env.env.spec.id == "smaclite/MMM-v0"
     assert env.env.spec.max_episode_steps == 150
-    assert all(np.array_equal(value, ours.reset(seed=2)[0][key]) for key, value in env.reset(seed=2)[0].items())
+    assert all(
+        np.array_equal(value, ours.reset(seed=2)[0][key])
+        for key, value in env.reset(seed=2)[0].items()
+    )
     with pytest.raises(UsageError, match="--env-name: there is no map '3m'; choose from MMM"):
         make_env("smaclite_upstream", "3m")
     sys.modules.pop("smaclite")
@@ -309,7 +342,11 @@ FPS = {LBF: 5, SPREAD: 10, PURSUIT: 5, SMACLITE: 2, ("smaclite", AMBUSH): 2}
 @pytest.mark.parametrize(("args", "fps"), FPS.items())
 @pytest.mark.filterwarnings("ignore")
 def test_pictures_of_every_family(args, fps):
-    env, plain, rng = make_env(*args, render_mode="rgb_array"), make_env(*args), np.random.default_rng(0)
+    env, plain, rng = (
+        make_env(*args, render_mode="rgb_array"),
+        make_env(*args),
+        np.random.default_rng(0),
+    )
     assert (env.render_mode, plain.render_mode) == ("rgb_array", None)
     for made in (env, plain):
         assert {"human", "rgb_array"} <= set(made.metadata["render_modes"])
@@ -322,7 +359,9 @@ def test_pictures_of_every_family(args, fps):
         actions = random_actions(env, obs, rng)
         obs, *outcome, _ = env.step(actions)
         expected, *expected_outcome, _ = plain.step(actions)
-        assert all(np.array_equal(obs[key], expected[key]) for key in obs)  # drawing changes nothing
+        assert all(
+            np.array_equal(obs[key], expected[key]) for key in obs
+        )  # drawing changes nothing
         assert outcome == expected_outcome
         frames.append(env.render())
         assert np.array_equal(frames[-1], env.render())
@@ -344,7 +383,10 @@ def test_pictures_of_lbf():
     assert first.shape == (5 * 96 + 28, 5 * 96, 3)
 
     def colours(frame, row, column):
-        return {tuple(pixel) for pixel in frame[28 + 96 * row :, 96 * column :][:96, :96].reshape(-1, 3).tolist()}
+        return {
+            tuple(pixel)
+            for pixel in frame[28 + 96 * row :, 96 * column :][:96, :96].reshape(-1, 3).tolist()
+        }
 
     red, green, yellow, blue = (224, 74, 68), (93, 255, 134), (255, 216, 74), (74, 163, 255)
     assert red in colours(first, row, column)
@@ -377,7 +419,9 @@ def test_pictures_of_lbf_of_any_size(size):
     spec = gym.spec("Foraging-2s-10x10-4p-2f-v3")
     if "Foraging-resized-v3" in gym.registry:
         gym.registry.pop("Foraging-resized-v3")
-    gym.register("Foraging-resized-v3", spec.entry_point, kwargs={**spec.kwargs, "field_size": (size, size)})
+    gym.register(
+        "Foraging-resized-v3", spec.entry_point, kwargs={**spec.kwargs, "field_size": (size, size)}
+    )
     env = make_env("lbf", "Foraging-resized-v3", render_mode="rgb_array")
     env.reset(seed=0)
     frame = env.render()
@@ -398,7 +442,9 @@ def test_environments_that_cannot_be_drawn(tmp_path, monkeypatch):
     (tmp_path / "somebodys_envs" / "simple.py").write_text(
         "from tests.envs.clock import Clock\ndef parallel_env():\n    return Clock()\n"
     )
-    (tmp_path / "somebodys_envs" / "wrong.py").write_text("def parallel_env(**kwargs):\n    raise TypeError('a bug')\n")
+    (tmp_path / "somebodys_envs" / "wrong.py").write_text(
+        "def parallel_env(**kwargs):\n    raise TypeError('a bug')\n"
+    )
     monkeypatch.chdir(tmp_path)
     assert make_env("pz", "simple", "somebodys_envs").metadata["render_modes"] == []
     for env_name, family in (("simple", "somebodys_envs"), ("clock", "tests.envs")):
@@ -412,11 +458,17 @@ def test_environments_that_cannot_be_drawn(tmp_path, monkeypatch):
 
 
 def program(text, **environment):
-    environ = {name: value for name, value in ENVIRON.items() if "DISPLAY" not in name and not name.startswith("SDL")}
+    environ = {
+        name: value
+        for name, value in ENVIRON.items()
+        if "DISPLAY" not in name and not name.startswith("SDL")
+    }
     header = "import sys, gymnasium\nfrom cleanmarl.env_wrappers import make_env\n"
     header += 'lbf = "lbf", "Foraging-5x5-2p-1f-v3"\n'
     command = [sys.executable, "-c", header + text]
-    return subprocess.run(command, env=environ | environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command, env=environ | environment, capture_output=True, text=True, timeout=300
+    )
 
 
 def test_a_window_of_lbf():
@@ -440,7 +492,9 @@ env.close(), env.close()
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a display")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="other systems always have a display"
+)
 def test_lbf_without_a_display():
     done = program(
         """

@@ -20,7 +20,10 @@ BAD = [
     (("--env-type", "pz", "--env-family", "atari", "--env-name", "pong_v3"), "pettingzoo[atari]"),
     (("--env-type", "pz", "--env-family", "sisl", "--env-name", "multiwalker_v9"), "Discrete"),
     (("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "continuous"), "Discrete"),
-    (("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "needs_package"), "a_package_that_nobody_has"),
+    (
+        ("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "needs_package"),
+        "a_package_that_nobody_has",
+    ),
     (("--env-type", "smaclite_upstream"), "--env-type"),
     ((*LBF, "--device", "cuda:7"), "--device"),
     ((*LBF, "--device", "abacus"), "--device"),
@@ -92,11 +95,15 @@ def test_missing_package(package, tmp_path, monkeypatch, capfd):
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_bad_input_from_the_command_line(script, tmp_path):
     for args, word in ((("--gamma", "2", *LBF), "--gamma"), (("--env-type", "pz"), "--env-name")):
-        done = subprocess.run(command(script, *args), cwd=tmp_path, env=ENVIRON, capture_output=True, text=True)
+        done = subprocess.run(
+            command(script, *args), cwd=tmp_path, env=ENVIRON, capture_output=True, text=True
+        )
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
         assert word in done.stderr
     for args in (("--no-such-argument", "1"), ("--gamma", "high")):  # tyro's own words
-        done = subprocess.run(command(script, *args), cwd=tmp_path, env=ENVIRON, capture_output=True, text=True)
+        done = subprocess.run(
+            command(script, *args), cwd=tmp_path, env=ENVIRON, capture_output=True, text=True
+        )
         assert done.returncode == 2
         assert args[0] in done.stderr
         assert "Traceback" not in done.stderr
@@ -105,13 +112,25 @@ def test_bad_input_from_the_command_line(script, tmp_path):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_loss_that_is_not_finite(script, tmp_path, monkeypatch):
-    args = ("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "not_finite", "--batch-size", 2)
+    args = (
+        "--env-type",
+        "pz",
+        "--env-family",
+        "tests.envs",
+        "--env-name",
+        "not_finite",
+        "--batch-size",
+        2,
+    )
     with pytest.raises(SystemExit) as stop:
         run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     assert "not finite" in stop.value.code
     assert "--learning-rate" in stop.value.code
     weights = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
-    assert all(value.isfinite().all() for value in (*weights["q_network"].values(), *weights["mixer"].values()))
+    assert all(
+        value.isfinite().all()
+        for value in (*weights["q_network"].values(), *weights["mixer"].values())
+    )
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -126,7 +145,9 @@ def test_an_environments_own_error_is_shown_and_the_model_kept(script, tmp_path,
 @pytest.mark.slow
 def test_a_workers_own_traceback_is_shown(tmp_path):
     args = ("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "crashing")
-    done = subprocess.run(command("qmix_multienvs", *args), cwd=tmp_path, env=ENVIRON, capture_output=True, text=True)
+    done = subprocess.run(
+        command("qmix_multienvs", *args), cwd=tmp_path, env=ENVIRON, capture_output=True, text=True
+    )
     assert done.returncode == 1
     assert 'raise RuntimeError("a bug in the environment")' in done.stderr
 
@@ -167,9 +188,15 @@ def start_run(script, cwd):
 
 def group(process):
     """The living processes of a run: its own and whatever it has started, but for those nobody has waited for yet."""
-    listing = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True).stdout
+    listing = subprocess.run(
+        ["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True
+    ).stdout
     rows = [line.split() for line in listing.splitlines()]
-    return [int(pid) for pid, pgid, stat in rows if int(pgid) == process.pid and not stat.startswith("Z")]
+    return [
+        int(pid)
+        for pid, pgid, stat in rows
+        if int(pgid) == process.pid and not stat.startswith("Z")
+    ]
 
 
 def gone(process):
@@ -196,7 +223,9 @@ def test_ctrl_c_saves_and_closes(script, to_all, start, tmp_path):
     weights = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
     assert weights["script"] == script
     logged = scalars(tmp_path)
-    assert len(logged["rollout/ep_reward"]) >= 40  # parallel environments may end episodes in the same step
+    assert (
+        len(logged["rollout/ep_reward"]) >= 40
+    )  # parallel environments may end episodes in the same step
     assert len(logged["eval/ep_reward"]) >= 1
     assert gone(process)
 
@@ -214,7 +243,9 @@ def test_a_dying_worker_ends_the_run(start, tmp_path):
 
 
 def test_arguments_that_are_just_within_bounds():
-    args = module("qmix").Args(env_type="lbf", gamma=1, polyak=1, exploration_fraction=0, batch_size=7, buffer_size=7)
+    args = module("qmix").Args(
+        env_type="lbf", gamma=1, polyak=1, exploration_fraction=0, batch_size=7, buffer_size=7
+    )
     assert module("qmix").check_args(args) == torch.device("cpu")
 
 

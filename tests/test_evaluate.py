@@ -30,14 +30,29 @@ SEED = 1000000
 def save(folder, env=LBF, script="qmix", name="model.pt", **changes):
     """The folder of a run whose networks are random; `changes` are to what is saved."""
     m, team = module(script if script in SCRIPTS else "qmix"), make_env(*env)
-    args = vars(m.Args(env_type=env[0], env_name=env[1], env_family=env[2] if len(env) > 2 else "mpe", hidden_dim=16))
-    (n_agents, obs_dim), n_actions = team.observation_space["obs"].shape, int(team.action_space.nvec[0])
+    args = vars(
+        m.Args(
+            env_type=env[0],
+            env_name=env[1],
+            env_family=env[2] if len(env) > 2 else "mpe",
+            hidden_dim=16,
+        )
+    )
+    (n_agents, obs_dim), n_actions = (
+        team.observation_space["obs"].shape,
+        int(team.action_space.nvec[0]),
+    )
     torch.manual_seed(1)
     q_network = m.QNetwork(obs_dim, n_actions, 16, 1)
     for parameter in q_network.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     mixer = m.Mixer(n_agents, team.observation_space["state"].shape[0], args["hyper_dim"])
-    saved = {"script": script, "args": args, "q_network": q_network.state_dict(), "mixer": mixer.state_dict()}
+    saved = {
+        "script": script,
+        "args": args,
+        "q_network": q_network.state_dict(),
+        "mixer": mixer.state_dict(),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(saved | changes, folder / name)
     return folder
@@ -154,7 +169,9 @@ def test_intervals():
     values = np.random.default_rng(0).normal(5, 2, 400)
     row = describe(values)
     assert row["interval"] == describe(values)["interval"]
-    assert row["interval"] == pytest.approx([values.mean() - 0.196, values.mean() + 0.196], abs=0.03)
+    assert row["interval"] == pytest.approx(
+        [values.mean() - 0.196, values.mean() + 0.196], abs=0.03
+    )
 
 
 def test_which_model_of_a_run(evaluate, figures, tmp_path):
@@ -227,8 +244,12 @@ WIDER = "from cleanmarl.qmix import QNetwork as Q, evaluate\n"
 WIDER += "def QNetwork(obs, actions, hidden, n): return Q(obs, actions, 2 * hidden, n)"
 
 
-@pytest.mark.parametrize(("own", "words"), [(DUELING, "not built like"), (MORE_ARGUMENTS, "'width'"), (WIDER, "sizes")])
-def test_a_script_that_does_not_fit_is_not_taken_for_another_environment(own, words, evaluate, tmp_path):
+@pytest.mark.parametrize(
+    ("own", "words"), [(DUELING, "not built like"), (MORE_ARGUMENTS, "'width'"), (WIDER, "sizes")]
+)
+def test_a_script_that_does_not_fit_is_not_taken_for_another_environment(
+    own, words, evaluate, tmp_path
+):
     (tmp_path / "own.py").write_text(own)
     code, out, err = evaluate(save(tmp_path / "run"), "--script", "own.py")
     assert (code, out, err.count("\n")) == (2, "", 1), err
@@ -240,7 +261,10 @@ def test_sizes_of_a_model_whose_last_layer_is_no_action_layer(evaluate, tmp_path
     (tmp_path / "own.py").write_text(DUELING)
     run = save(tmp_path / "run")
     saved = torch.load(run / "model.pt", weights_only=True)
-    weights = saved["q_network"] | {"value.weight": torch.zeros(1, 16), "value.bias": torch.zeros(1)}
+    weights = saved["q_network"] | {
+        "value.weight": torch.zeros(1, 16),
+        "value.bias": torch.zeros(1),
+    }
     torch.save(saved | {"q_network": weights}, run / "model.pt")
     assert evaluate(run, "--script", "own.py", "--episodes", 1)[0] == 0
     code, _, err = evaluate(run, "--script", "own.py", "--env-name", "Foraging-8x8-2p-2f-v3")
@@ -250,9 +274,7 @@ def test_sizes_of_a_model_whose_last_layer_is_no_action_layer(evaluate, tmp_path
 
 
 def test_a_return_that_is_no_number_is_null_in_json(evaluate, tmp_path):
-    own = (
-        "from cleanmarl.qmix import QNetwork\ndef evaluate(*args): return {'eval/ep_reward': NAN, 'eval/ep_length': 1}"
-    )
+    own = "from cleanmarl.qmix import QNetwork\ndef evaluate(*args): return {'eval/ep_reward': NAN, 'eval/ep_length': 1}"
     (tmp_path / "own.py").write_text(own.replace("NAN", "float('nan')"))
     _, out, _ = evaluate(save(tmp_path / "run"), "--script", "own.py", "--episodes", 2, "--json")
     assert json.loads(out, parse_constant=pytest.fail)["return"]["episodes"] == [None, None]
@@ -286,19 +308,35 @@ def test_ctrl_c_keeps_the_figures(evaluate, tmp_path):
     # A film that is not whole is thrown away, a whole one stays.
     for episodes, left in ((4, []), (3, ["film.gif"])):
         code, out, err = evaluate(
-            tmp_path / "run", "--script", "own.py", "--video", "film.gif", "--video-episodes", episodes
+            tmp_path / "run",
+            "--script",
+            "own.py",
+            "--video",
+            "film.gif",
+            "--video-episodes",
+            episodes,
         )
         assert code == 130
         assert "3 greedy episodes" in out
         assert ("thrown away" in err) == (not left)
-        assert [path.name for path in tmp_path.iterdir() if "film" in path.name or "video" in path.name] == left
+        assert [
+            path.name for path in tmp_path.iterdir() if "film" in path.name or "video" in path.name
+        ] == left
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_from_the_terminal(kind, tmp_path):
     (tmp_path / "own.py").write_text(OWN.replace("== 4", "== 0").replace("this", "\\nthis"))
-    args = (save(tmp_path / "run"), "--script", "own.py", "--episodes", 10**6, "--video", "film.mp4")
+    args = (
+        save(tmp_path / "run"),
+        "--script",
+        "own.py",
+        "--episodes",
+        10**6,
+        "--video",
+        "film.mp4",
+    )
     process = subprocess.Popen(
         command("evaluate", *args, "--video-episodes", 10**6),
         cwd=tmp_path,
@@ -309,7 +347,9 @@ def test_ctrl_c_from_the_terminal(kind, tmp_path):
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while "this goes" not in process.stderr.readline() or not list(tmp_path.glob(".video-*/film.mp4")):
+    while "this goes" not in process.stderr.readline() or not list(
+        tmp_path.glob(".video-*/film.mp4")
+    ):
         assert process.poll() is None
     os.killpg(process.pid, kind)  # ffmpeg gets it too, as in a terminal
     out, err = process.communicate(timeout=60)
@@ -397,7 +437,9 @@ CHANGES = [
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("make", NO_MODELS + CHANGES, ids=lambda make: getattr(make, "__name__", str(make)))
+@pytest.mark.parametrize(
+    "make", NO_MODELS + CHANGES, ids=lambda make: getattr(make, "__name__", str(make))
+)
 def test_files_that_are_no_models(make, evaluate, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = save(tmp_path / "run") / "model.pt"
@@ -428,7 +470,13 @@ def test_a_model_does_not_choose_what_is_imported(part, evaluate, tmp_path):
     (tmp_path / "evil.py").write_text("import os\nos.mkdir('marker')\n")
     run = save(tmp_path / "run", env=SPREAD)
     saved = torch.load(run / "model.pt", weights_only=True)
-    changed = {"env_family": "evil"} if part == "env_family" else {"env_name": "..evil"} if part == "env_name" else {}
+    changed = (
+        {"env_family": "evil"}
+        if part == "env_family"
+        else {"env_name": "..evil"}
+        if part == "env_name"
+        else {}
+    )
     changes = {"script": "evil\n\033[2Jevil"} if part == "script" else {}
     torch.save(saved | changes | {"args": saved["args"] | changed}, run / "model.pt")
     code, out, err = evaluate(run)
@@ -473,7 +521,9 @@ def test_the_package_for_videos_is_missing(evaluate, tmp_path, monkeypatch):
     assert evaluate(tmp_path / "run", "--episodes", 1)[0] == 0  # nothing else needs it
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a display")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="other systems always have a display"
+)
 @pytest.mark.parametrize("env", [LBF, SPREAD])
 def test_a_window_without_a_display(env, evaluate, tmp_path, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
@@ -488,16 +538,16 @@ def test_a_window(env, tmp_path):
     save(tmp_path / "run", env=env or short_map(tmp_path / "map"))
     environ = ENVIRON | {"SDL_VIDEODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
     program = "import runpy, sys, pygame\n"
-    program += (
-        "shown, pygame.time.Clock = [], lambda: type('Clock', (), {'tick': lambda self, fps: shown.append(fps)})()\n"
-    )
+    program += "shown, pygame.time.Clock = [], lambda: type('Clock', (), {'tick': lambda self, fps: shown.append(fps)})()\n"
     program += f"try:\n    runpy.run_path({str(REPO / 'cleanmarl' / 'evaluate.py')!r}, run_name='__main__')\n"
     program += "finally:\n    print(len(shown), file=sys.stderr)\n"
     args = [sys.executable, "-c", program, "run", "--render", "--episodes", "1", "--json"]
     done = subprocess.run(args, cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     steps = json.loads(done.stdout)["length"]["mean"]
-    expected = {LBF: steps + 1, SPREAD: 3 * steps, None: 8 * steps + 1}[env]  # MPE shows each agent's turn
+    expected = {LBF: steps + 1, SPREAD: 3 * steps, None: 8 * steps + 1}[
+        env
+    ]  # MPE shows each agent's turn
     assert int(done.stderr.splitlines()[-1]) == expected
 
 
@@ -510,28 +560,45 @@ def read_video(path):
         from PIL import Image, ImageSequence
 
         with Image.open(path) as film:
-            shown = [(np.array(frame.convert("RGB")), frame.info["duration"]) for frame in ImageSequence.Iterator(film)]
-        return np.stack([frame[::2, ::2] for frame, _ in shown]), sum(duration for _, duration in shown) / 1000, ""
+            shown = [
+                (np.array(frame.convert("RGB")), frame.info["duration"])
+                for frame in ImageSequence.Iterator(film)
+            ]
+        return (
+            np.stack([frame[::2, ::2] for frame, _ in shown]),
+            sum(duration for _, duration in shown) / 1000,
+            "",
+        )
     from moviepy import VideoFileClip
     from moviepy.config import FFMPEG_BINARY
 
     with VideoFileClip(str(path)) as clip:
         assert not (np.array(clip.size) % 2).any()
         frames, seconds = np.stack([frame[::2, ::2] for frame in clip.iter_frames()]), clip.duration
-    return frames, seconds, subprocess.run([FFMPEG_BINARY, "-i", str(path)], capture_output=True, text=True).stderr
+    return (
+        frames,
+        seconds,
+        subprocess.run([FFMPEG_BINARY, "-i", str(path)], capture_output=True, text=True).stderr,
+    )
 
 
 def short_map(folder):
     """3m's like, cut off after three steps."""
-    battle = json.loads((REPO / "tests" / "maps" / "ambush.json").read_text()) | {"episode_limit": 3}
+    battle = json.loads((REPO / "tests" / "maps" / "ambush.json").read_text()) | {
+        "episode_limit": 3
+    }
     folder.mkdir()
     shutil.copytree(REPO / "tests" / "maps" / "units", folder / "units")
     (folder / "short.json").write_text(json.dumps(battle))
     return "smaclite", str(folder / "short.json")
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a display")
-@pytest.mark.parametrize(("env", "suffix"), [(LBF, "mp4"), (LBF, "gif"), (SPREAD, "mp4"), (None, "mp4")])
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="other systems always have a display"
+)
+@pytest.mark.parametrize(
+    ("env", "suffix"), [(LBF, "mp4"), (LBF, "gif"), (SPREAD, "mp4"), (None, "mp4")]
+)
 def test_two_episodes_without_a_display(env, suffix, figures, tmp_path, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
@@ -544,20 +611,29 @@ def test_two_episodes_without_a_display(env, suffix, figures, tmp_path, monkeypa
     assert seconds == pytest.approx(expected / per_second, abs=0.2)
     assert abs(len(frames) - expected) <= 1
     first = frames[: per_step * int(found["length"]["episodes"][0]) + 1].astype(np.int16)
-    assert (np.abs(np.diff(first, axis=0)).max(axis=(1, 2, 3)) > 20).mean() > 0.6  # something moves or counts
+    assert (
+        np.abs(np.diff(first, axis=0)).max(axis=(1, 2, 3)) > 20
+    ).mean() > 0.6  # something moves or counts
     if suffix == "mp4":
         assert "h264" in described
         assert "yuv420p(" in described
     drawn = make_env(*env, render_mode="rgb_array")
     drawn.reset(seed=SEED)
-    assert np.abs(first[0] - drawn.render()[::2, ::2].astype(int)).mean() < 3  # it is the first episode
+    assert (
+        np.abs(first[0] - drawn.render()[::2, ::2].astype(int)).mean() < 3
+    )  # it is the first episode
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     assert found == figures(run, "--episodes", 3)  # pictures change nothing
 
 
 def test_what_is_not_a_picture(tmp_path):
     video = Video(tmp_path / "film.mp4", 5)
-    for frame in (None, np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), [np.zeros((4, 4, 3), np.uint8)]):
+    for frame in (
+        None,
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 3)),
+        [np.zeros((4, 4, 3), np.uint8)],
+    ):
         with pytest.raises(UsageError, match="--video"):
             video.add(frame)
     video.add(np.zeros((33, 65, 3), np.uint8))
@@ -591,12 +667,35 @@ for k in range(10):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="starts runs that have imported everything already")
+@pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="starts runs that have imported everything already"
+)
 def test_killed_at_any_moment(tmp_path, figures):
     """Every episode is followed by an evaluation, and nearly every other one writes the best model anew."""
-    args = ("--env-type", "lbf", "--env-name", LBF[1], "--batch-size", "2", "--eval-steps", "1", "--num-eval-ep", "1")
-    killer = [sys.executable, "-c", KILLER, str(np.random.SeedSequence().entropy % 10**6), *args, "--log-every", "1"]
-    done = subprocess.run(killer, cwd=tmp_path, env=ENVIRON, capture_output=True, text=True, timeout=300)
+    args = (
+        "--env-type",
+        "lbf",
+        "--env-name",
+        LBF[1],
+        "--batch-size",
+        "2",
+        "--eval-steps",
+        "1",
+        "--num-eval-ep",
+        "1",
+    )
+    killer = [
+        sys.executable,
+        "-c",
+        KILLER,
+        str(np.random.SeedSequence().entropy % 10**6),
+        *args,
+        "--log-every",
+        "1",
+    ]
+    done = subprocess.run(
+        killer, cwd=tmp_path, env=ENVIRON, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     for k in range(10):
         run = run_dir(tmp_path / f"run{k}")

@@ -33,7 +33,9 @@ def test_only_available_actions(script, epsilon):
     actions = module(script).select_actions(q_values, avail_actions, epsilon)[..., None]
     assert np.take_along_axis(avail_actions, actions, axis=-1).all()
     if epsilon == 0:
-        assert (np.take_along_axis(q_values, actions, axis=-1) >= np.where(avail_actions, q_values, -9)).all()
+        assert (
+            np.take_along_axis(q_values, actions, axis=-1) >= np.where(avail_actions, q_values, -9)
+        ).all()
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -50,8 +52,19 @@ def test_evaluation_leaves_the_random_numbers_of_training_alone(script):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_epsilon_falls_from_start_to_end(script, tmp_path, monkeypatch):
-    args = ("--total-timesteps", 400, "--exploration-fraction", 0.5, "--start-e", 0.8, "--end-e", 0.1)
-    program = run_here(script, *CLOCK, *args, "--log-every", 1, cwd=tmp_path, monkeypatch=monkeypatch)
+    args = (
+        "--total-timesteps",
+        400,
+        "--exploration-fraction",
+        0.5,
+        "--start-e",
+        0.8,
+        "--end-e",
+        0.1,
+    )
+    program = run_here(
+        script, *CLOCK, *args, "--log-every", 1, cwd=tmp_path, monkeypatch=monkeypatch
+    )
     num_envs = program["args"].num_envs if script == "qmix_multienvs" else 1
     epsilons = dict(scalars(tmp_path)["rollout/epsilon"])
     for step, epsilon in epsilons.items():

@@ -37,7 +37,13 @@ def random_mixer(seed, n_agents, state_dim, scale):
 
 
 @settings(deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 9), st.floats(0.01, 10), st.floats(0.01, 100))
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 6),
+    st.integers(1, 9),
+    st.floats(0.01, 10),
+    st.floats(0.01, 100),
+)
 def test_mixer_is_monotonic(seed, n_agents, state_dim, weight_scale, input_scale):
     mixer = random_mixer(seed, n_agents, state_dim, weight_scale)
     q_values = (torch.randn(32, n_agents) * input_scale).requires_grad_()
@@ -52,8 +58,12 @@ def test_joint_argmax_is_every_agents_argmax(seed):
     n_agents, n_actions = 3, 4
     mixer = random_mixer(seed, n_agents, 5, 0.5).double()
     q_values, state = torch.randn(n_agents, n_actions).double(), torch.randn(5).double()
-    joint_actions = torch.tensor(list(itertools.product(range(n_actions), repeat=n_agents)))  # (64, n_agents)
-    q_total = mixer(q_values[torch.arange(n_agents), joint_actions], state.expand(len(joint_actions), -1))
+    joint_actions = torch.tensor(
+        list(itertools.product(range(n_actions), repeat=n_agents))
+    )  # (64, n_agents)
+    q_total = mixer(
+        q_values[torch.arange(n_agents), joint_actions], state.expand(len(joint_actions), -1)
+    )
     assert joint_actions[q_total.argmax()].tolist() == q_values.argmax(dim=-1).tolist()
     assert q_total.max() > q_total.min()
 
@@ -91,7 +101,11 @@ class Table(torch.nn.Module):
         self.script, self.scale = script, scale
 
     def forward(self, obs, hidden=None):
-        return (self.scale * obs, (torch.zeros(1),)) if self.script == "qmix_lstm" else self.scale * obs
+        return (
+            (self.scale * obs, (torch.zeros(1),))
+            if self.script == "qmix_lstm"
+            else self.scale * obs
+        )
 
 
 def total(q_values, states):
@@ -116,10 +130,25 @@ def by_hand(done, avail_actions):
     ("done", "avail_actions", "args", "last"),
     [
         (True, (1, 1, 1), ARGS, 0.25),  # terminated: nothing follows
-        (False, (1, 1, 1), ARGS, 0.25 + GAMMA * (2 * 4 + 20)),  # truncated: bootstraps from the last observation
+        (
+            False,
+            (1, 1, 1),
+            ARGS,
+            0.25 + GAMMA * (2 * 4 + 20),
+        ),  # truncated: bootstraps from the last observation
         (False, (1, 0, 1), ARGS, 0.25 + GAMMA * (2 * 2 + 20)),  # the best action is not available
-        (False, (1, 1, 1), DOUBLE, 0.25 + GAMMA * (2 * -8 + 20)),  # the online network prefers the third action
-        (False, (1, 1, 0), DOUBLE, 0.25 + GAMMA * (2 * 2 + 20)),  # of those available, the first one
+        (
+            False,
+            (1, 1, 1),
+            DOUBLE,
+            0.25 + GAMMA * (2 * -8 + 20),
+        ),  # the online network prefers the third action
+        (
+            False,
+            (1, 1, 0),
+            DOUBLE,
+            0.25 + GAMMA * (2 * 2 + 20),
+        ),  # of those available, the first one
     ],
 )
 def test_td_target_by_hand(script, done, avail_actions, args, last):
@@ -127,7 +156,9 @@ def test_td_target_by_hand(script, done, avail_actions, args, last):
     online, target = Table(script, -1), Table(script, 2)
     td_target = module(script).compute_td_target(online, target, total, batch, args)
     first_best = 1 if args.double_q else 5
-    assert torch.allclose(td_target.ravel(), torch.tensor([0.5 + GAMMA * (2 * first_best + 10), last]))
+    assert torch.allclose(
+        td_target.ravel(), torch.tensor([0.5 + GAMMA * (2 * first_best + 10), last])
+    )
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -136,15 +167,24 @@ def test_td_target_of_the_last_step_of_a_padded_row(script):
     batch = batch_of(script, [by_hand(False, (1, 1, 1)), longer])
     assert batch["mask"].tolist() == [[True] * 2 + [False] * 3, [True] * 5]
     batch = learner_batch(script, batch)
-    td_target = module(script).compute_td_target(Table(script, -1), Table(script, 2), total, batch, ARGS)
-    assert torch.allclose(td_target.ravel()[:2], torch.tensor([0.5 + GAMMA * 20, 0.25 + GAMMA * 28]))
+    td_target = module(script).compute_td_target(
+        Table(script, -1), Table(script, 2), total, batch, ARGS
+    )
+    assert torch.allclose(
+        td_target.ravel()[:2], torch.tensor([0.5 + GAMMA * 20, 0.25 + GAMMA * 28])
+    )
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_loss_by_hand(script):
-    batch, args = learner_batch(script, batch_of(script, [by_hand(True, (1, 1, 1))])), (Table(script, 1), total)
+    batch, args = (
+        learner_batch(script, batch_of(script, [by_hand(True, (1, 1, 1))])),
+        (Table(script, 1), total),
+    )
     td_target = torch.tensor([20.0, 10.0]).view_as(batch["reward"])
-    loss = module(script).td_loss(*args, batch, td_target, *([None] if script == "qmix_lstm" else []))
+    loss = module(script).td_loss(
+        *args, batch, td_target, *([None] if script == "qmix_lstm" else [])
+    )
     loss = loss[0] if script == "qmix_lstm" else loss
     # Q_tot of the actions taken: 9 + state 9, and 3 + state 10.
     assert loss == pytest.approx(((20 - 18) ** 2 + (10 - 13) ** 2) / 2)
@@ -152,7 +192,9 @@ def test_loss_by_hand(script):
 
 def trajectories(lengths=(7, 3, 5, 1)):
     rng = np.random.default_rng(3)
-    return [random_trajectory(rng, length, terminated=i % 2 == 0) for i, length in enumerate(lengths)]
+    return [
+        random_trajectory(rng, length, terminated=i % 2 == 0) for i, length in enumerate(lengths)
+    ]
 
 
 @pytest.mark.parametrize("args", [ARGS, DOUBLE])
@@ -178,7 +220,13 @@ def test_padding_changes_nothing(script):
         padded = batch
         if filling is not None:
             padded = {
-                key: torch.cat([value, torch.full_like(value[:, :4], 0 if key in ("mask", "actions") else filling)], 1)
+                key: torch.cat(
+                    [
+                        value,
+                        torch.full_like(value[:, :4], 0 if key in ("mask", "actions") else filling),
+                    ],
+                    1,
+                )
                 for key, value in batch.items()
             }
         own = copy.deepcopy(networks)
@@ -203,7 +251,11 @@ def test_buffer_keeps_the_newest_episodes_and_samples_without_replacement(script
     buffer = module(script).ReplayBuffer(4, False, torch.device("cpu"))
     for number in range(7):
         buffer.add(
-            {"reward": [np.float32(number)], "obs": [np.zeros((2, 3), np.float32)], "actions": [np.zeros(2, np.int64)]}
+            {
+                "reward": [np.float32(number)],
+                "obs": [np.zeros((2, 3), np.float32)],
+                "actions": [np.zeros(2, np.int64)],
+            }
         )
     assert sorted(buffer.sample(4)["reward"][:, 0].tolist()) == [3, 4, 5, 6]
     draws = [buffer.sample(2)["reward"][:, 0].tolist() for _ in range(400)]
@@ -221,15 +273,21 @@ def test_normalized_rewards(script):
         trajectory["reward"] = trajectory["reward"] * 30 + 7
         buffer.add({key: trajectory[key] for key in ("reward", "actions")})
     rewards = np.concatenate([trajectory["reward"] for trajectory in stored]).astype(np.float64)
-    expected = (np.stack([t["reward"] for t in stored[-2:]]) - rewards.mean()) / (rewards.std() + 1e-6)
-    assert np.allclose(np.sort(buffer.sample(2)["reward"], axis=None), np.sort(expected, axis=None), atol=1e-5)
+    expected = (np.stack([t["reward"] for t in stored[-2:]]) - rewards.mean()) / (
+        rewards.std() + 1e-6
+    )
+    assert np.allclose(
+        np.sort(buffer.sample(2)["reward"], axis=None), np.sort(expected, axis=None), atol=1e-5
+    )
 
 
 def test_lean_buffer_stores_about_half(tmp_path, monkeypatch):
     per_step = {}
     for script in ("qmix", "qmix_memefficient"):
         args = ("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "wide")
-        program = run_here(script, *args, "--total-timesteps", 100, cwd=tmp_path, monkeypatch=monkeypatch)
+        program = run_here(
+            script, *args, "--total-timesteps", 100, cwd=tmp_path, monkeypatch=monkeypatch
+        )
         episodes = program["buffer"].episodes
         per_step[script] = sum(value.nbytes for e in episodes for value in e.values()) / sum(
             len(e["reward"]) for e in episodes

@@ -16,7 +16,9 @@ LSTM = "qmix_lstm"
 @pytest.fixture
 def batch():
     rng = np.random.default_rng(0)
-    return batch_of(LSTM, [random_trajectory(rng, length, terminated=length > 5) for length in (8, 4, 6)])
+    return batch_of(
+        LSTM, [random_trajectory(rng, length, terminated=length > 5) for length in (8, 4, 6)]
+    )
 
 
 def step_by_step(q_network, obs):
@@ -44,12 +46,18 @@ def test_gradient_of_one_chunk_is_full_backpropagation(batch):
     td_target = torch.randn(batch["reward"].shape)
     td_loss(q_network, mixer, batch, td_target, None)[0].backward()
     expected = copy.deepcopy(networks)
-    taken = step_by_step(expected[0], batch["obs"]).gather(-1, batch["actions"].unsqueeze(-1)).squeeze(-1)
+    taken = (
+        step_by_step(expected[0], batch["obs"])
+        .gather(-1, batch["actions"].unsqueeze(-1))
+        .squeeze(-1)
+    )
     errors = (td_target - expected[2](taken, batch["states"])) ** 2 * batch["mask"]
     for parameter in (*expected[0].parameters(), *expected[2].parameters()):
         parameter.grad = None
     (errors.sum() / batch["mask"].sum()).backward()
-    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(gradients(networks), gradients(expected)))
+    assert all(
+        torch.allclose(a, b, atol=1e-6) for a, b in zip(gradients(networks), gradients(expected))
+    )
 
 
 @pytest.mark.parametrize("tbptt", [1, 3, 4])
@@ -72,7 +80,9 @@ def test_target_network_has_seen_the_history_up_to_the_next_observation(batch, d
     history = torch.cat([batch["obs"][:, :1], batch["next_obs"]], dim=1)
     next_q_values = step_by_step(target_q_network, history)[:, 1:]
     choosing = step_by_step(q_network, history)[:, 1:] if double_q else next_q_values
-    best = choosing.masked_fill(~batch["next_avail_actions"], -torch.inf).argmax(dim=-1, keepdim=True)
+    best = choosing.masked_fill(~batch["next_avail_actions"], -torch.inf).argmax(
+        dim=-1, keepdim=True
+    )
     q_total = target_mixer(next_q_values.gather(-1, best).squeeze(-1), batch["next_states"])
     expected = batch["reward"] + 0.9 * q_total * ~batch["done"]
     td_target = compute_td_target(q_network, target_q_network, target_mixer, batch, args)
@@ -118,15 +128,33 @@ def recorded(monkeypatch):
     return calls
 
 
-def test_hidden_state_of_rollouts_and_evaluation_starts_anew_with_each_episode(tmp_path, monkeypatch):
+def test_hidden_state_of_rollouts_and_evaluation_starts_anew_with_each_episode(
+    tmp_path, monkeypatch
+):
     calls = recorded(monkeypatch)
-    args = (*CLOCK, "--total-timesteps", 40, "--num-eval-ep", 3, "--batch-size", 11, "--buffer-size", 11)
+    args = (
+        *CLOCK,
+        "--total-timesteps",
+        40,
+        "--num-eval-ep",
+        3,
+        "--batch-size",
+        11,
+        "--buffer-size",
+        11,
+    )
     run_here(LSTM, *args, cwd=tmp_path, monkeypatch=monkeypatch)
-    assert calls == [(1, True), (1, False), (1, False), (1, False)] * 13  # 10 episodes of training, 3 of evaluation
+    assert (
+        calls == [(1, True), (1, False), (1, False), (1, False)] * 13
+    )  # 10 episodes of training, 3 of evaluation
 
 
 def test_hidden_state_of_learning_is_carried_from_chunk_to_chunk(tmp_path, monkeypatch):
     calls = recorded(monkeypatch)
     args = (*CLOCK, "--total-timesteps", 8, "--num-eval-ep", 1, "--batch-size", 2, "--tbptt", 2)
     run_here(LSTM, *args, cwd=tmp_path, monkeypatch=monkeypatch)
-    assert [call for call in calls if call[0] > 1] == [(5, True), (2, True), (2, False)]  # target network, two chunks
+    assert [call for call in calls if call[0] > 1] == [
+        (5, True),
+        (2, True),
+        (2, False),
+    ]  # target network, two chunks

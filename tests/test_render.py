@@ -14,8 +14,9 @@ from gymnasium.wrappers import RenderCollection
 from smaclite_jit import MAPS
 from smaclite_jit import battle as b
 from smaclite_jit.environment import SMACliteEnv
-from smaclite_jit.render import SIDES, STRIP
-from smaclite_jit.scenarios import UNITS, Map, UnitType
+from smaclite_jit.maps import Map
+from smaclite_jit.rendering.renderer import SIDES, STRIP
+from smaclite_jit.units import UNITS, UnitType
 from tests.helpers import ENVIRON
 from tests.test_smaclite_jit import random_actions, scripted
 
@@ -54,7 +55,12 @@ def test_the_picture_follows_the_state():
     env = SMACliteEnv("2s3z", render_mode="rgb_array")
     env.reset(seed=1)
     first = env.render()
-    changes = {"hurt": (b.HP, 40), "without shield": (b.SHIELD, 0), "further north": (b.Y, 20), "hidden": (b.X, 5)}
+    changes = {
+        "hurt": (b.HP, 40),
+        "without shield": (b.SHIELD, 0),
+        "further north": (b.Y, 20),
+        "hidden": (b.X, 5),
+    }
     pictures = [first]
     for row, value in changes.values():
         env.reset()
@@ -67,7 +73,9 @@ def test_the_picture_follows_the_state():
     moved = np.argwhere(
         (pictures[3] != first).any(axis=-1)
     )  # the unit's old place, and y = 20, where row 24 is the top
-    assert moved[:, 0].min() < STRIP + 7 * env.renderer.cell < moved[:, 0].max()  # north is at the top
+    assert (
+        moved[:, 0].min() < STRIP + 7 * env.renderer.cell < moved[:, 0].max()
+    )  # north is at the top
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -105,14 +113,16 @@ def test_maps_of_any_size_and_units_of_any_type(columns, rows, monkeypatch):
     assert 150 < height < 1150
     assert shows(frame, SIDES[0]) or columns == 250  # where a unit is a few pixels
     assert (width > height) == (columns > rows) or columns < 17
-    assert any(i == 0 for _, _, events in env.renderer.ticks() for _, i, _ in events)  # its weapon has no cooldown
+    assert any(
+        i == 0 for _, _, events in env.renderer.ticks() for _, i, _ in events
+    )  # its weapon has no cooldown
 
 
 @pytest.mark.parametrize("name", ["MMM", "2s3z", "1c3s5z", "bane_vs_bane", "2s_vs_1sc"])
 def test_ticks_play_the_last_step_again(name):
     env = SMACliteEnv(name, render_mode="rgb_array")
     env.reset(seed=3)
-    c, healed, done = env.layout.c, 0, False
+    c, healed, done = env.arena.c, 0, False
     assert env.renderer.ticks() == []
     while not done and env.renderer.steps < 30:
         f = env.f.copy()
@@ -124,7 +134,9 @@ def test_ticks_play_the_last_step_again(name):
         for after, _, events in ticks:
             now = [(i, j) for age, i, j in events if age == 0]
             spread = [i for i, _ in now if c[b.KIND, i] in (b.KAMIKAZE, b.LASER)]
-            hurt = np.flatnonzero((after[b.HP] + after[b.SHIELD] < f[b.HP] + f[b.SHIELD]) & (after[b.HP] > 0))
+            hurt = np.flatnonzero(
+                (after[b.HP] + after[b.SHIELD] < f[b.HP] + f[b.SHIELD]) & (after[b.HP] > 0)
+            )
             assert set(hurt) <= {j for _, j in now} or spread
             for i, j in now:
                 if c[b.KIND, i] == b.HEAL:
@@ -165,9 +177,12 @@ def test_the_range_of_a_selected_unit():
         drawn[renderer.selected] = env.render()
         changed = np.argwhere((drawn[renderer.selected] != plain).any(axis=-1))
         middle = (changed.min(axis=0) + changed.max(axis=0)) / 2
-        reach = (env.layout.c[b.RANGE] + env.layout.c[b.RADIUS])[renderer.selected] * renderer.cell
+        reach = (env.arena.c[b.RANGE] + env.arena.c[b.RADIUS])[renderer.selected] * renderer.cell
         unit = env.f[[b.X, b.Y], renderer.selected]
-        at = STRIP + (renderer.top - unit[1]) * renderer.cell, (unit[0] - renderer.left) * renderer.cell
+        at = (
+            STRIP + (renderer.top - unit[1]) * renderer.cell,
+            (unit[0] - renderer.left) * renderer.cell,
+        )
         assert middle == pytest.approx(at, abs=2)
         assert (changed.max(axis=0) - changed.min(axis=0)) / 2 == pytest.approx(reach, abs=3)
     assert (drawn[1] != drawn[4]).any()
@@ -238,10 +253,16 @@ def test_render_modes():
 
 
 def program(text, **environment):
-    environ = {name: value for name, value in ENVIRON.items() if "DISPLAY" not in name and not name.startswith("SDL")}
+    environ = {
+        name: value
+        for name, value in ENVIRON.items()
+        if "DISPLAY" not in name and not name.startswith("SDL")
+    }
     header = "import sys\nfrom smaclite_jit.environment import SMACliteEnv\n"
     command = [sys.executable, "-c", header + text]
-    return subprocess.run(command, env=environ | environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command, env=environ | environment, capture_output=True, text=True, timeout=300
+    )
 
 
 def test_pygame_is_imported_for_rendering_only():
@@ -277,10 +298,14 @@ env.close(), env.close()
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a display")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="other systems always have a display"
+)
 def test_human_mode_without_a_display():
     done = program("env = SMACliteEnv('3m', render_mode='human')\nenv.reset()")
     assert done.stderr.splitlines()[-1].startswith("RuntimeError: ")
     assert 'use render_mode="rgb_array"' in done.stderr.splitlines()[-1]
-    done = program("env = SMACliteEnv('3m', render_mode='rgb_array')\nenv.reset()\nassert env.render().any()")
+    done = program(
+        "env = SMACliteEnv('3m', render_mode='rgb_array')\nenv.reset()\nassert env.render().any()"
+    )
     assert (done.returncode, done.stderr) == (0, "")

@@ -16,7 +16,7 @@ from numba import njit
 
 from smaclite_jit import MAPS
 from smaclite_jit import battle as b
-from smaclite_jit.cache import drop_stale
+from smaclite_jit.compile_cache import drop_stale
 from smaclite_jit.environment import SMACliteEnv
 from smaclite_jit.orca import new_velocity
 from tests.helpers import REPO
@@ -57,19 +57,37 @@ def trace(request):
 
 def load(env, trace, row):
     """Put a recorded snapshot into an environment."""
-    env.f[:], env.g[:] = env.layout.first_f, env.layout.first_g
+    env.f[:], env.g[:] = env.arena.first_f, env.arena.first_g
     env.f[[b.X, b.Y]], env.f[[b.VX, b.VY]] = trace["row_pos"][row].T, trace["row_vel"][row].T
     for variable, name in VARIABLES.items():
         env.f[variable] = trace[name][row]
     env.g[b.ALIVE], env.g[b.TARGET] = trace["row_alive"][row], trace["row_target"][row]
-    env.g[b.ATTACKING], env.last_actions[:] = trace["row_attacking"][row], trace["row_prev_actions"][row]
+    env.g[b.ATTACKING], env.last_actions[:] = (
+        trace["row_attacking"][row],
+        trace["row_prev_actions"][row],
+    )
     env.look()
 
 
 def advance(env, trace, step):
-    m = env.layout
-    actions, orders = trace["step_actions"][step].astype(np.int64), trace["step_order"][step].astype(np.int64)
-    battle = (env.f, env.g, m.c, m.damage, m.rectangles, env.plan, actions, m.ids, orders, m.lines, m.work)
+    m = env.arena
+    actions, orders = (
+        trace["step_actions"][step].astype(np.int64),
+        trace["step_order"][step].astype(np.int64),
+    )
+    battle = (
+        env.f,
+        env.g,
+        m.c,
+        m.damage,
+        m.rectangles,
+        env.plan,
+        actions,
+        m.ids,
+        orders,
+        m.lines,
+        m.work,
+    )
     outcome = b.advance(*battle)
     env.last_actions[:] = actions
     env.look()
@@ -102,8 +120,8 @@ def agrees(env, trace, step, outcome, velocities=True):
 
 def test_sizes_and_units(trace):
     _, recorded, env = trace
-    assert [name.lower() for name in env.layout.unit_names] == recorded["unit_type"].tolist()
-    assert env.layout.enemy.tolist() == recorded["unit_is_enemy"].tolist()
+    assert [name.lower() for name in env.arena.unit_names] == recorded["unit_type"].tolist()
+    assert env.arena.enemy.tolist() == recorded["unit_is_enemy"].tolist()
     assert (env.n_agents, env.n_enemies, env.n_actions) == tuple(
         int(recorded[name]) for name in ("n_agents", "n_enemies", "n_actions")
     )
@@ -131,7 +149,23 @@ def test_every_recorded_step(trace):
 
 
 @njit
-def shaken_step(f, g, c, damage, rectangles, plan, actions, ids, orders, lines, work, seed, shake, shake_lines, single):
+def shaken_step(
+    f,
+    g,
+    c,
+    damage,
+    rectangles,
+    plan,
+    actions,
+    ids,
+    orders,
+    lines,
+    work,
+    seed,
+    shake,
+    shake_lines,
+    single,
+):
     """`battle.advance`, but collision avoidance starts from positions and velocities that are off by up to `shake`, and
     goes on from half-planes off by up to `shake_lines`, relatively. With `single` the linear program is in float32.
     """
@@ -154,7 +188,9 @@ def shaken_step(f, g, c, damage, rectangles, plan, actions, ids, orders, lines, 
             speed, x, y = c[b.SPEED, i], f[b.PREF_X, i], f[b.PREF_Y, i]
             if single:
                 lines32[:n], goal = lines[:n], (np.float32(x), np.float32(y))
-                x, y = new_velocity(lines32, n_obstacle, n, np.float32(speed), goal[0], goal[1], work32)
+                x, y = new_velocity(
+                    lines32, n_obstacle, n, np.float32(speed), goal[0], goal[1], work32
+                )
                 f[b.NEW_X, i], f[b.NEW_Y, i] = x, y
             else:
                 f[b.NEW_X, i], f[b.NEW_Y, i] = new_velocity(lines, n_obstacle, n, speed, x, y, work)
@@ -175,16 +211,32 @@ def test_steps_that_differ_differ_by_rounding(trace):
     The original rounds to float32 what goes into collision avoidance, what comes out, and much in between.
     """
     name, recorded, env = trace
-    m = env.layout
+    m = env.arena
     for step, row in enumerate(recorded["step_row_before"]):
         load(env, recorded, row)
         if agrees(env, recorded, step, advance(env, recorded, step)):
             continue
-        actions, orders = (recorded[key][step].astype(np.int64) for key in ("step_actions", "step_order"))
+        actions, orders = (
+            recorded[key][step].astype(np.int64) for key in ("step_actions", "step_order")
+        )
         for draw in range(20_000):
             load(env, recorded, row)
-            battle = (env.f, env.g, m.c, m.damage, m.rectangles, env.plan, actions, m.ids, orders, m.lines, m.work)
-            outcome = shaken_step(*battle, draw, *((0.0, 1e-7) if draw % 2 else (1e-7, 0.0)), draw % 4 > 1)
+            battle = (
+                env.f,
+                env.g,
+                m.c,
+                m.damage,
+                m.rectangles,
+                env.plan,
+                actions,
+                m.ids,
+                orders,
+                m.lines,
+                m.work,
+            )
+            outcome = shaken_step(
+                *battle, draw, *((0.0, 1e-7) if draw % 2 else (1e-7, 0.0)), draw % 4 > 1
+            )
             env.last_actions[:] = actions
             env.look()
             if agrees(env, recorded, step, outcome):
@@ -209,7 +261,9 @@ def test_free_running_episodes(name):
             except ValueError:  # it has drifted so far that a recorded action is not available
                 same = False
                 break
-            same = same and agrees(env, recorded, step, (reward, done, info["battle_won"]), velocities=False)
+            same = same and agrees(
+                env, recorded, step, (reward, done, info["battle_won"]), velocities=False
+            )
         good += same
     assert good >= REACHED[name][1]
 
@@ -230,8 +284,8 @@ def advance_toward(env, agent, i, target):
 
 def scripted(env):
     """The policy of the reference statistics: attack the nearest, heal the weakest, else advance."""
-    c, ids, actions = env.layout.c, env.layout.ids, []
-    alive = [i for i in range(env.layout.n_units) if env.g[b.ALIVE, i]]
+    c, ids, actions = env.arena.c, env.arena.ids, []
+    alive = [i for i in range(env.arena.n_units) if env.g[b.ALIVE, i]]
     for agent in range(env.n_agents):
         i = ids[0, agent]
         if not env.g[b.ALIVE, i]:
@@ -240,14 +294,19 @@ def scripted(env):
         if c[b.HEALER, i]:
             others = [j for j in alive if not c[b.ENEMY, j] and not c[b.HEALER, j] and j != i]
             hurt = [
-                j for j in others if env.avail[agent, 6 + int(c[b.ID_IN_SIDE, j])] and env.f[b.HP, j] < c[b.MAX_HP, j]
+                j
+                for j in others
+                if env.avail[agent, 6 + int(c[b.ID_IN_SIDE, j])] and env.f[b.HP, j] < c[b.MAX_HP, j]
             ]
             if hurt:
                 weakest = min(hurt, key=lambda j: (env.f[b.HP, j] / c[b.MAX_HP, j], j))
                 actions.append(6 + int(c[b.ID_IN_SIDE, weakest]))
                 continue
             friend = nearest(env, i, others)
-            far = friend is not None and np.hypot(*(env.f[[b.X, b.Y], friend] - env.f[[b.X, b.Y], i])) > 3
+            far = (
+                friend is not None
+                and np.hypot(*(env.f[[b.X, b.Y], friend] - env.f[[b.X, b.Y], i])) > 3
+            )
             actions.append(advance_toward(env, agent, i, friend) if far else 1)
             continue
         enemies = [j for j in alive if c[b.ENEMY, j]]
@@ -265,7 +324,10 @@ STATISTICS = json.loads((TRACES / "stats_public.json").read_text())["maps"]
 
 # The scripted policy on corridor has a test of its own.
 COMPARED = [
-    (name, policy) for name in STATISTICS for policy in STATISTICS[name] if (name, policy) != ("corridor", "scripted")
+    (name, policy)
+    for name in STATISTICS
+    for policy in STATISTICS[name]
+    if (name, policy) != ("corridor", "scripted")
 ]
 
 
@@ -280,14 +342,18 @@ def test_statistics_of_whole_episodes(name, policy):
         returns.append(0)
         others["length"].append(0)
         for _ in range(env.episode_limit):
-            actions = scripted(env) if policy == "scripted" else [int(rng.choice(np.flatnonzero(a))) for a in env.avail]
+            actions = (
+                scripted(env)
+                if policy == "scripted"
+                else [int(rng.choice(np.flatnonzero(a))) for a in env.avail]
+            )
             _, reward, done, _, info = env.step(actions)
             returns[-1] += reward
             others["length"][-1] += 1
             if done:
                 break
         wins.append(info["battle_won"])
-        for key, side in (("allies_left", ~env.layout.enemy), ("enemies_left", env.layout.enemy)):
+        for key, side in (("allies_left", ~env.arena.enemy), ("enemies_left", env.arena.enemy)):
             others[key].append(env.g[b.ALIVE][side].sum())
     for key, values in others.items():
         # Scripted episodes of some maps are nearly one battle over and over: rounding moves all of them together.
@@ -297,7 +363,9 @@ def test_statistics_of_whole_episodes(name, policy):
     # Sampling error of our mean and of theirs, at 4.5 standard deviations: no comparison fails by chance.
     spread = max(expected["return_std"], 0.05) * (1 / n + 1 / expected["episodes"]) ** 0.5
     assert abs(np.mean(returns) - expected["return_mean"]) < 4.5 * spread
-    rate = (np.sum(wins) + expected["win_rate"] * expected["episodes"] + 1) / (n + expected["episodes"] + 2)
+    rate = (np.sum(wins) + expected["win_rate"] * expected["episodes"] + 1) / (
+        n + expected["episodes"] + 2
+    )
     assert (
         abs(np.mean(wins) - expected["win_rate"])
         < 4.5 * (rate * (1 - rate) * (1 / n + 1 / expected["episodes"])) ** 0.5
@@ -319,7 +387,7 @@ def test_statistics_of_a_crowd_at_a_wall():
     )
     for episode in range(30):
         env.reset(seed=700_000 + episode)
-        env.f[[b.X, b.Y]] += rng.uniform(-1e-6, 1e-6, (2, env.layout.n_units))
+        env.f[[b.X, b.Y]] += rng.uniform(-1e-6, 1e-6, (2, env.arena.n_units))
         env.look()
         returns.append(0)
         done = False
@@ -335,7 +403,9 @@ def same(ours, theirs):
     if isinstance(ours, dict):
         return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in ours)
     if isinstance(ours, tuple) or (isinstance(ours, np.ndarray) and ours.dtype.kind == "O"):
-        return type(ours) is type(theirs) and len(ours) == len(theirs) and all(map(same, ours, theirs))
+        return (
+            type(ours) is type(theirs) and len(ours) == len(theirs) and all(map(same, ours, theirs))
+        )
     if isinstance(ours, np.ndarray):
         return ours.dtype == theirs.dtype and np.array_equal(ours, theirs)
     return ours == theirs
@@ -386,7 +456,9 @@ def test_vectorised_battles_as_arrays():
             assert last in envs.single_observation_space
             assert np.array_equal(last["obs"][:, :-10], np.stack(their_infos["final_obs"][i]))
             assert np.array_equal(last["state"], their_infos["final_info"]["state"][i])
-            assert np.array_equal(last["avail_actions"], their_infos["final_info"]["avail_actions"][i])
+            assert np.array_equal(
+                last["avail_actions"], their_infos["final_info"]["avail_actions"][i]
+            )
 
 
 def test_vectorised_battles_refuse_an_unavailable_action_and_nothing_happens():
@@ -394,7 +466,8 @@ def test_vectorised_battles_refuse_an_unavailable_action_and_nothing_happens():
     envs.reset(seed=[1, 8])
     before = envs.f.copy()
     with pytest.raises(
-        ValueError, match=r"battle 1: agent 2 cannot take action 7 now; available are \[1, 2, 3, 4, 5\]"
+        ValueError,
+        match=r"battle 1: agent 2 cannot take action 7 now; available are \[1, 2, 3, 4, 5\]",
     ):
         envs.step(([1, 1], [1, 1], [1, 7]))
     assert np.array_equal(envs.f, before)
@@ -411,7 +484,9 @@ def test_seeds_and_limits_of_vectorised_battles():
     assert all(np.array_equal(stream, streams[0]) for stream in streams)
     for limit, expected in ((7, [7, 14]), (None, [60]), (-1, [])):
         options = {} if limit is None else {"max_episode_steps": limit}
-        envs = gym.make_vec("smaclite_jit/2s_vs_1sc-v0" if limit == -1 else "smaclite_jit/3m-v0", 1, **options)
+        envs = gym.make_vec(
+            "smaclite_jit/2s_vs_1sc-v0" if limit == -1 else "smaclite_jit/3m-v0", 1, **options
+        )
         envs.reset(seed=0)
         ends = []
         for step in range(1, 350 if limit == -1 else 20 if limit else 70):
@@ -433,7 +508,7 @@ def random_actions(env, rng):
 def test_whatever_happens_in_a_battle_is_within_the_rules(name, seed, length):
     env, rng = SMACliteEnv(name), np.random.default_rng(seed)
     env.reset(seed=seed)
-    c = env.layout.c
+    c = env.arena.c
     for _ in range(length):
         before = env.f.copy(), env.g.copy()
         _, reward, done, _, info = env.step(random_actions(env, rng))
@@ -442,7 +517,9 @@ def test_whatever_happens_in_a_battle_is_within_the_rules(name, seed, length):
         assert (env.avail.sum(axis=1) > 0).all()
         assert ((env.f[b.HP] >= 0) & (env.f[b.HP] <= c[b.MAX_HP])).all()
         assert ((env.f[b.SHIELD] >= 0) & (env.f[b.SHIELD] <= c[b.MAX_SHIELD])).all()
-        assert 0 <= reward <= 2 * 20  # 20 in a whole battle, but for what grows back, is healed or killed again
+        assert (
+            0 <= reward <= 2 * 20
+        )  # 20 in a whole battle, but for what grows back, is healed or killed again
         dead = before[1][b.ALIVE] == 0
         assert not env.g[b.ALIVE][dead].any()  # the dead stay dead, and where they are
         assert np.array_equal(env.f[:2, dead], before[0][:2, dead])
@@ -450,9 +527,9 @@ def test_whatever_happens_in_a_battle_is_within_the_rules(name, seed, length):
         x, y = env.f[:2, ground]
         assert ((y >= 0) & (y < 32)).all()  # some maps are open to the east and west
         inside = (x >= 0) & (x < 32)
-        assert env.layout.walkable[y[inside].astype(int), x[inside].astype(int)].all()
+        assert env.arena.walkable[y[inside].astype(int), x[inside].astype(int)].all()
         if done:
-            assert info["battle_won"] == (not env.g[b.ALIVE][env.layout.enemy].any())
+            assert info["battle_won"] == (not env.g[b.ALIVE][env.arena.enemy].any())
             break
 
 
@@ -477,13 +554,16 @@ def test_an_unavailable_action_is_refused_and_nothing_happens():
     env.reset(seed=1)
     before = env.f.copy()
     for action in (0, 6, 8, 9, -1):
-        with pytest.raises(ValueError, match=r"agent 1 cannot take action .* available are \[1, 2, 3, 4, 5\]"):
+        with pytest.raises(
+            ValueError, match=r"agent 1 cannot take action .* available are \[1, 2, 3, 4, 5\]"
+        ):
             env.step([1, action, 1])
     assert np.array_equal(env.f, before)
 
 
 @pytest.mark.parametrize(
-    "actions", [[1], [1, 1], [1, 1, 1, 1], 1, [[1], [1], [1]], [1.5, 1, 1], [[1], 1, 1], "111", None]
+    "actions",
+    [[1], [1, 1], [1, 1, 1, 1], 1, [[1], [1], [1]], [1.5, 1, 1], [[1], 1, 1], "111", None],
 )
 def test_actions_of_another_form_are_refused_and_nothing_happens(actions):
     env, envs = SMACliteEnv("3m"), gym.make_vec("smaclite_jit/3m-v0", 2, arrays=True)
@@ -493,10 +573,13 @@ def test_actions_of_another_form_are_refused_and_nothing_happens(actions):
         envs.step(np.ones((2, 3), int))
     env.reset(seed=1), envs.reset(seed=1)
     before = env.f.copy(), envs.f.copy()
-    with pytest.raises(ValueError, match="actions must be 3 whole numbers, one for each agent, not"):
+    with pytest.raises(
+        ValueError, match="actions must be 3 whole numbers, one for each agent, not"
+    ):
         env.step(actions)
     with pytest.raises(
-        ValueError, match=r"actions must be whole numbers \(2, 3\), one for each agent of each battle, not"
+        ValueError,
+        match=r"actions must be whole numbers \(2, 3\), one for each agent of each battle, not",
     ):
         envs.step(actions)
     assert np.array_equal(env.f, before[0])
@@ -506,12 +589,14 @@ def test_actions_of_another_form_are_refused_and_nothing_happens(actions):
 def test_the_dead_must_send_their_only_action():
     env, rng = SMACliteEnv("MMM"), np.random.default_rng(0)
     env.reset(seed=0)
-    while env.g[b.ALIVE, env.layout.ids[0]].all():
+    while env.g[b.ALIVE, env.arena.ids[0]].all():
         env.step(random_actions(env, rng))
     actions = random_actions(env, rng)
-    dead = int(np.flatnonzero(env.g[b.ALIVE, env.layout.ids[0]] == 0)[0])
+    dead = int(np.flatnonzero(env.g[b.ALIVE, env.arena.ids[0]] == 0)[0])
     assert actions[dead] == 0
-    with pytest.raises(ValueError, match=rf"agent {dead} cannot take action 1 now; available are \[0\]"):
+    with pytest.raises(
+        ValueError, match=rf"agent {dead} cannot take action 1 now; available are \[0\]"
+    ):
         env.step([*actions[:dead], 1, *actions[dead + 1 :]])
 
 
@@ -555,7 +640,9 @@ def test_gymnasium_environment(name):
     obs, _ = env.reset(seed=1)
     assert [row.shape for row in obs] == [(env.unwrapped.obs_size,)] * env.unwrapped.n_agents
     assert env.unwrapped.get_state().shape == (env.unwrapped.state_size,)
-    assert [row.dtype for row in env.unwrapped.get_avail_actions()] == [np.float64] * env.unwrapped.n_agents
+    assert [row.dtype for row in env.unwrapped.get_avail_actions()] == [
+        np.float64
+    ] * env.unwrapped.n_agents
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
@@ -584,6 +671,6 @@ def test_scripted_policy_gives_sensible_battles_on_the_new_maps(name):
         assert done
         assert 3 < steps < env.episode_limit
         lost = env.g[b.ALIVE] == 0
-        assert lost[~env.layout.enemy].any() or lost[env.layout.enemy].all()
+        assert lost[~env.arena.enemy].any() or lost[env.arena.enemy].all()
         # On two maps this policy loses without killing its only enemy.
-        assert lost[env.layout.enemy].any() or name in ("2m_vs_1z", "2s_vs_1sc")
+        assert lost[env.arena.enemy].any() or name in ("2m_vs_1z", "2s_vs_1sc")

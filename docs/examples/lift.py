@@ -14,7 +14,9 @@ class Lift(ParallelEnv):
 
     def __init__(self):
         self.rng = np.random.default_rng()
-        self.observation_spaces = {agent: gym.spaces.Box(0, 1, (2,), np.float32) for agent in self.possible_agents}
+        self.observation_spaces = {
+            agent: gym.spaces.Box(0, 1, (2,), np.float32) for agent in self.possible_agents
+        }
         self.action_spaces = {agent: gym.spaces.Discrete(3) for agent in self.possible_agents}
 
     def observation_space(self, agent):
@@ -25,14 +27,19 @@ class Lift(ParallelEnv):
 
     def observe(self):
         own = self.positions / (LENGTH - 1)  # numbers of about 1 suit the networks
-        return {agent: np.array([own[i], own[1 - i]], np.float32) for i, agent in enumerate(self.possible_agents)}
+        return {
+            agent: np.array([own[i], own[1 - i]], np.float32)
+            for i, agent in enumerate(self.possible_agents)
+        }
 
     def state(self):
         """What the mixer sees in training. Without this method it would see all observations in a row."""
         return (self.positions / (LENGTH - 1)).astype(np.float32)
 
     def reset(self, seed=None, options=None):
-        if seed is not None:  # given once, at the first reset: later episodes go on with the same generator
+        if (
+            seed is not None
+        ):  # given once, at the first reset: later episodes go on with the same generator
             self.rng = np.random.default_rng(seed)
         self.agents, self.t = list(self.possible_agents), 0  # `agents`: who is still playing
         self.positions = self.rng.integers(LENGTH, size=2)
@@ -41,9 +48,13 @@ class Lift(ParallelEnv):
     def step(self, actions):
         choices = np.array([actions[agent] for agent in self.possible_agents])
         lifted = bool((choices == LIFT).all()) and set(self.positions.tolist()) == {0, LENGTH - 1}
-        self.positions = (self.positions + (choices == RIGHT) - (choices == LEFT)).clip(0, LENGTH - 1)
+        self.positions = (self.positions + (choices == RIGHT) - (choices == LEFT)).clip(
+            0, LENGTH - 1
+        )
         self.t += 1
-        cut_off = self.t >= TIME_LIMIT and not lifted  # the time limit truncates, the task does not end
+        cut_off = (
+            self.t >= TIME_LIMIT and not lifted
+        )  # the time limit truncates, the task does not end
         here, self.agents = self.agents, [] if lifted or cut_off else self.agents
         # The scripts add rewards up over the agents: halves make 1 for the team.
         each = {"rewards": lifted / 2, "terminations": lifted, "truncations": cut_off}

@@ -16,10 +16,15 @@ try:
 except ImportError:
     sys.exit("sweep_optuna.py: Optuna is missing: pip install optuna")
 if len(sys.argv) < 3:
-    sys.exit("sweep_optuna.py: give the number of trials, a script, and the arguments that all trials share")
+    sys.exit(
+        "sweep_optuna.py: give the number of trials, a script, and the arguments that all trials share"
+    )
 n_trials, script, *shared = sys.argv[1:]
 root = Path("sweeps", str(int(time.time())))
-environ = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])}  # own modules
+environ = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")]),
+}  # own modules
 
 
 def evaluations(folder):
@@ -37,8 +42,17 @@ def objective(trial):
         "--batch-size": trial.suggest_categorical("batch_size", [10, 32]),
     }
     words = [str(word) for pair in suggested.items() for word in pair]
-    (folder := root / f"trial{trial.number}").mkdir(parents=True)  # it gets a folder `runs` of its own
-    command = [sys.executable, str(Path(script).resolve()), *shared, *words, "--seed", str(trial.number + 1)]
+    (folder := root / f"trial{trial.number}").mkdir(
+        parents=True
+    )  # it gets a folder `runs` of its own
+    command = [
+        sys.executable,
+        str(Path(script).resolve()),
+        *shared,
+        *words,
+        "--seed",
+        str(trial.number + 1),
+    ]
     if subprocess.run(command, cwd=folder, env=environ).returncode != 0:
         sys.exit("sweep_optuna.py: the run has failed, see above")
     last = evaluations(folder)[-5:]

@@ -12,15 +12,24 @@ from cleanmarl.saved import find_model, load, load_script
 script, run = sys.argv[1:]
 module, saved = load_script("", script), load(find_model(run, best=False))
 args = saved["args"]
-q_network = module.QNetwork(5, 2, args["hidden_dim"], args["num_layers"])  # 3 numbers of the state, 2 of the agent's id
-mixer = module.Mixer(2, 3, args["hyper_dim"]) if saved["mixer"] else module.Mixer()  # VDN's has no weights
+q_network = module.QNetwork(
+    5, 2, args["hidden_dim"], args["num_layers"]
+)  # 3 numbers of the state, 2 of the agent's id
+mixer = (
+    module.Mixer(2, 3, args["hyper_dim"]) if saved["mixer"] else module.Mixer()
+)  # VDN's has no weights
 q_network.load_state_dict(saved["q_network"]), mixer.load_state_dict(saved["mixer"])
 states = torch.eye(3)  # 1, 2A and 2B
 ids = torch.eye(2).expand(3, 2, 2)
 with torch.no_grad():
-    q_values = q_network(torch.cat([states.unsqueeze(1).expand(3, 2, 3), ids], dim=-1))  # (state, agent, action)
+    q_values = q_network(
+        torch.cat([states.unsqueeze(1).expand(3, 2, 3), ids], dim=-1)
+    )  # (state, agent, action)
     for state, name in enumerate(("1", "2A", "2B")):
         print(f"state {name}: agent 1's action downwards, agent 2's to the right")
         for first in range(2):
-            chosen = [torch.stack([q_values[state, 0, first], q_values[state, 1, second]]) for second in range(2)]
+            chosen = [
+                torch.stack([q_values[state, 0, first], q_values[state, 1, second]])
+                for second in range(2)
+            ]
             print("".join(f"{mixer(pair, states[state]).item():8.2f}" for pair in chosen))

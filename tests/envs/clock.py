@@ -13,7 +13,9 @@ class Clock(ParallelEnv):
 
     metadata = {"name": "clock"}
 
-    def __init__(self, obs_dims=(3, 4, 5), action_dims=(2, 3, 3), limit=4, leaves=(("agent_1", 2),)):
+    def __init__(
+        self, obs_dims=(3, 4, 5), action_dims=(2, 3, 3), limit=4, leaves=(("agent_1", 2),)
+    ):
         self.possible_agents = [f"agent_{i}" for i in range(len(obs_dims))]
         self.obs_dims = dict(zip(self.possible_agents, obs_dims))
         self.action_dims = dict(zip(self.possible_agents, action_dims))
@@ -28,7 +30,10 @@ class Clock(ParallelEnv):
     def observe(self, agents):
         noise = {agent: self.rng.random(self.obs_dims[agent] - 2) for agent in agents}
         index = self.possible_agents.index
-        return {agent: np.array([self.t, index(agent) + 1, *noise[agent]], np.float32) for agent in agents}
+        return {
+            agent: np.array([self.t, index(agent) + 1, *noise[agent]], np.float32)
+            for agent in agents
+        }
 
     def reset(self, seed=None, options=None):
         if seed is not None:
@@ -44,7 +49,13 @@ class Clock(ParallelEnv):
         terminations = {agent: self.leaves.get(agent) == self.t for agent in here}
         truncations = {agent: self.t >= self.limit and not terminations[agent] for agent in here}
         self.agents = [agent for agent in here if not (terminations[agent] or truncations[agent])]
-        return self.observe(here), dict.fromkeys(here, 1), terminations, truncations, {agent: {} for agent in here}
+        return (
+            self.observe(here),
+            dict.fromkeys(here, 1),
+            terminations,
+            truncations,
+            {agent: {} for agent in here},
+        )
 
 
 parallel_env = Clock

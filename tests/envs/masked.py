@@ -14,7 +14,11 @@ class Masked(ParallelEnv):
 
     def observation_space(self, agent):
         space = gym.spaces.Discrete(4)
-        return gym.spaces.Dict(observation=space, action_mask=gym.spaces.MultiBinary(3)) if agent == "in_obs" else space
+        return (
+            gym.spaces.Dict(observation=space, action_mask=gym.spaces.MultiBinary(3))
+            if agent == "in_obs"
+            else space
+        )
 
     def action_space(self, agent):
         return gym.spaces.Discrete(3, start=5)
@@ -32,7 +36,13 @@ class Masked(ParallelEnv):
         over = dict.fromkeys(self.agents, self.t == 3)
         rewards, truncations = dict.fromkeys(self.agents, 0.5), dict.fromkeys(self.agents, False)
         self.agents = [] if self.t == 3 else self.agents
-        return self.observe(), rewards, over, truncations, {"in_obs": {}, "in_info": {"action_mask": self.mask}}
+        return (
+            self.observe(),
+            rewards,
+            over,
+            truncations,
+            {"in_obs": {}, "in_info": {"action_mask": self.mask}},
+        )
 
 
 parallel_env = Masked

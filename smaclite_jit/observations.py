@@ -28,8 +28,14 @@ def available_actions(f, g, c, walkable, ids, avail):
             continue
         x, y = f[b.X, i], f[b.Y, i]
         avail[agent, 1] = 1
-        avail[agent, 2], avail[agent, 3] = walkable_at(walkable, x, y + 1), walkable_at(walkable, x, y - 1)
-        avail[agent, 4], avail[agent, 5] = walkable_at(walkable, x + 1, y), walkable_at(walkable, x - 1, y)
+        avail[agent, 2], avail[agent, 3] = (
+            walkable_at(walkable, x, y + 1),
+            walkable_at(walkable, x, y - 1),
+        )
+        avail[agent, 4], avail[agent, 5] = (
+            walkable_at(walkable, x + 1, y),
+            walkable_at(walkable, x - 1, y),
+        )
         if c[b.HEALER, i]:
             for k in range(n_agents):
                 j = ids[0, k]
@@ -71,8 +77,14 @@ def observations(f, g, c, ids, avail, n_types, ally_shields, enemy_shields, obs)
                     obs[agent, at] = d <= b.ATTACK_OFFERED
                 elif k < n_agents:  # quirk: here a healer sees whether ally k can be healed
                     ally = ids[0, k]
-                    obs[agent, at] = ally != i and g[b.ALIVE, ally] and distance(f, i, ally) <= b.ATTACK_OFFERED
-                obs[agent, at + 1], obs[agent, at + 2], obs[agent, at + 3] = d / b.SIGHT, dx / b.SIGHT, dy / b.SIGHT
+                    obs[agent, at] = (
+                        ally != i and g[b.ALIVE, ally] and distance(f, i, ally) <= b.ATTACK_OFFERED
+                    )
+                obs[agent, at + 1], obs[agent, at + 2], obs[agent, at + 3] = (
+                    d / b.SIGHT,
+                    dx / b.SIGHT,
+                    dy / b.SIGHT,
+                )
                 obs[agent, at + 4] = f[b.HP, j] / c[b.MAX_HP, j]
                 if enemy_shields:
                     obs[agent, at + 5] = share(f[b.SHIELD, j], c[b.MAX_SHIELD, j])
@@ -102,7 +114,9 @@ def observations(f, g, c, ids, avail, n_types, ally_shields, enemy_shields, obs)
 
 
 @njit(cache=True)
-def global_state(f, g, c, ids, walkable, last_actions, n_actions, n_types, ally_shields, enemy_shields, state):
+def global_state(
+    f, g, c, ids, walkable, last_actions, n_actions, n_types, ally_shields, enemy_shields, state
+):
     """Fill `state` (state_size,). `last_actions` (n_agents,) holds -1 where there was none yet."""
     state[:] = 0
     n_agents = len(last_actions)
@@ -122,7 +136,10 @@ def global_state(f, g, c, ids, walkable, last_actions, n_actions, n_types, ally_
                     elif c[b.WEAPON_COOLDOWN, j] > 0:
                         state[xy] = f[b.COOLDOWN, j] / c[b.WEAPON_COOLDOWN, j]
                     xy += 1
-                state[xy], state[xy + 1] = (f[b.X, j] - width / 2) / width, (f[b.Y, j] - height / 2) / height
+                state[xy], state[xy + 1] = (
+                    (f[b.X, j] - width / 2) / width,
+                    (f[b.Y, j] - height / 2) / height,
+                )
                 if shields:
                     state[xy + 2] = share(f[b.SHIELD, j], c[b.MAX_SHIELD, j])
                 if n_types:

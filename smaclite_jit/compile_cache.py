@@ -29,4 +29,6 @@ def announce(function, seconds):
     if hasattr(function, "stats"):  # it has none with NUMBA_DISABLE_JIT
         name = f"{function.__module__.split('.')[-1]}.{function.__name__}-*.{version}.nbi"
         if not list(Path(function.stats.cache_path).glob(name)) and not function.signatures:
-            print(f"smaclite_jit: compiling the simulator, once, about {seconds} s", file=sys.stderr)
+            print(
+                f"smaclite_jit: compiling the simulator, once, about {seconds} s", file=sys.stderr
+            )

@@ -16,7 +16,14 @@ def from_generator(generator):
     """The state of a numpy Generator with a PCG64 (6,) uint64."""
     state = generator.bit_generator.state
     value, increment, low = state["state"]["state"], state["state"]["inc"], 2**64 - 1
-    words = (value >> 64, value & low, increment >> 64, increment & low, state["has_uint32"], state["uinteger"])
+    words = (
+        value >> 64,
+        value & low,
+        increment >> 64,
+        increment & low,
+        state["has_uint32"],
+        state["uinteger"],
+    )
     return np.array(words, np.uint64)
 
 

@@ -8,15 +8,33 @@ from colorsys import hsv_to_rgb
 import numpy as np
 
 from smaclite_jit import battle as b
-from smaclite_jit.orders import draw_order
-from smaclite_jit.scenarios import AIR
-from smaclite_jit.shapes import draw_unit, mix, open_window, pixels, pygame, stroke, xy
+from smaclite_jit.rendering.sprites import draw_unit, mix, open_window, pixels, pygame, stroke, xy
+from smaclite_jit.turn_order import draw_order
+from smaclite_jit.units import AIR
 
 FINE = 2  # everything is drawn this many times larger and smoothed down
-LONGEST, LARGEST_CELL, STRIP = 816, 32, 28  # pixels: the map's longer side, a cell, the lines of text at both ends
-BLOCKED, OUTSIDE, WALKABLE, GRID, EDGE, TEXT = "#14171d", "#22272f", "#333a45", "#3a424e", "#66717f", "#e8ecf1"
+LONGEST, LARGEST_CELL, STRIP = (
+    816,
+    32,
+    28,
+)  # pixels: the map's longer side, a cell, the lines of text at both ends
+BLOCKED, OUTSIDE, WALKABLE, GRID, EDGE, TEXT = (
+    "#14171d",
+    "#22272f",
+    "#333a45",
+    "#3a424e",
+    "#66717f",
+    "#e8ecf1",
+)
 SIDES = "#4aa3ff", "#ff8a3c"  # blue and orange are told apart with every kind of colour vision
-HEALTH, SHIELD, ENERGY, HEALED, BLAST, NEITHER = "#39d94b", "#a8e4ff", "#c58bff", "#5dff86", "#ffd84a", "#b4bcc8"
+HEALTH, SHIELD, ENERGY, HEALED, BLAST, NEITHER = (
+    "#39d94b",
+    "#a8e4ff",
+    "#c58bff",
+    "#5dff86",
+    "#ffd84a",
+    "#b4bcc8",
+)
 
 
 def attacks(old, f, g, c):
@@ -28,7 +46,9 @@ def attacks(old, f, g, c):
     acting = np.where(g[b.ORDER] == b.ACT, g[b.ORDER_TARGET], b.NOBODY)
     target = np.where(c[b.ENEMY] == 1, g[b.TARGET], acting)
     hurt = (f[b.HP] + f[b.SHIELD] < old[b.HP] + old[b.SHIELD])[target]
-    fired = (f[b.COOLDOWN] > old[b.COOLDOWN]) | ((c[b.WEAPON_COOLDOWN] <= b.DT) & hurt & (old[b.HP] > 0))
+    fired = (f[b.COOLDOWN] > old[b.COOLDOWN]) | (
+        (c[b.WEAPON_COOLDOWN] <= b.DT) & hurt & (old[b.HP] > 0)
+    )
     rested = np.minimum(c[b.MAX_ENERGY], old[b.ENERGY] + b.ENERGY_REGENERATION)
     healed = ((f[b.HEAL_POOL] != old[b.HEAL_POOL]) | (f[b.ENERGY] < rested)) & (f[b.HP] > 0)
     done = np.where(c[b.KIND] == b.HEAL, healed, fired) & (target != b.NOBODY)
@@ -44,16 +64,26 @@ class Renderer:
     """
 
     def __init__(self, env):
-        layout = env.layout
-        self.env, self.window, self.clock, self.background, self.closed = env, None, None, None, False
+        arena = env.arena
+        self.env, self.window, self.clock, self.background, self.closed = (
+            env,
+            None,
+            None,
+            None,
+            False,
+        )
         self.selected = None
-        y, x = np.nonzero(layout.walkable)
-        x, y = np.append(x, layout.first_f[b.X]), np.append(y, layout.first_f[b.Y])
+        y, x = np.nonzero(arena.walkable)
+        x, y = np.append(x, arena.first_f[b.X]), np.append(y, arena.first_f[b.Y])
         left, right, bottom, top = np.floor([x.min() - 1, x.max() + 2, y.min() - 1, y.max() + 2])
-        padding = max(0, np.ceil((max(17, 0.7 * (top - bottom)) - (right - left)) / 2))  # room for the text
+        padding = max(
+            0, np.ceil((max(17, 0.7 * (top - bottom)) - (right - left)) / 2)
+        )  # room for the text
         self.left, self.top = left - padding, top
         width, height = int(right - left + 2 * padding), int(top - bottom)
-        self.cell = min(LARGEST_CELL, max(4, LONGEST // max(width, height) // 2 * 2))  # even, as videos need it
+        self.cell = min(
+            LARGEST_CELL, max(4, LONGEST // max(width, height) // 2 * 2)
+        )  # even, as videos need it
         self.size = width * self.cell, height * self.cell + 2 * STRIP
         self.reset()
 
@@ -76,13 +106,23 @@ class Renderer:
         Events are (age in ticks, attacker, target), of the eight ticks up to this one.
         """
         if self.before is not None:
-            (f, g, r, actions), m, now = self.before, self.env.layout, b.TICKS * (self.steps - 1)
+            (f, g, r, actions), m, now = self.before, self.env.arena, b.TICKS * (self.steps - 1)
             recent, self.before = [event for event in self.events if event[0] > now - b.TICKS], None
             b.give_orders(f, g, m.c, actions, m.ids)
             for tick in range(now + 1, now + b.TICKS + 1):
                 old = f.copy()
                 draw_order(r, g[b.ALIVE], g[b.DRAWN])
-                b.tick(f, g, m.c, m.damage, m.rectangles, *self.env.plan[:3], g[b.DRAWN], m.lines, m.work)
+                b.tick(
+                    f,
+                    g,
+                    m.c,
+                    m.damage,
+                    m.rectangles,
+                    *self.env.plan[:3],
+                    g[b.DRAWN],
+                    m.lines,
+                    m.work,
+                )
                 recent += [(tick, i, j) for i, j in attacks(old, f, g, m.c)]
                 events = [(tick - then, i, j) for then, i, j in recent if tick - then < b.TICKS]
                 self.played.append((f.copy(), g.copy(), events))
@@ -123,46 +163,77 @@ class Renderer:
     def draw(self, f, g, events=()):
         """A Surface with the units of f and g (rows as in battle.py) and events (age in ticks, attacker, target)."""
         pygame.font.init()
-        m, c, scale = self.env.layout, self.env.layout.c, self.cell * FINE
+        m, c, scale = self.env.arena, self.env.arena.c, self.cell * FINE
         if self.background is None:
             self.background = self.draw_background()
         canvas, (width, height) = self.background.copy(), self.background.get_size()
         # Screen positions are complex, down is positive. Some maps are open: those who leave are shown at the border.
         x = np.clip((f[b.X] - self.left) * scale, scale / 2, width - scale / 2)
-        y = np.clip((self.top - f[b.Y]) * scale, scale / 2, height - 2 * STRIP * FINE - scale / 2) + STRIP * FINE
+        y = (
+            np.clip((self.top - f[b.Y]) * scale, scale / 2, height - 2 * STRIP * FINE - scale / 2)
+            + STRIP * FINE
+        )
         at, radius, extent = x + 1j * y, c[b.RADIUS] * scale, c[b.EXTENT] * scale
         colours, alive = [SIDES[int(enemy)] for enemy in c[b.ENEMY]], np.flatnonzero(g[b.ALIVE])
         for age, i, _ in events:
             if c[b.KIND, i] == b.KAMIKAZE:
-                pygame.draw.circle(canvas, mix(BLAST, WALKABLE, 0.6 + age / 20), xy(at[i]), extent[i])
-                pygame.draw.circle(canvas, mix(colours[i], WALKABLE, age / 10), xy(at[i]), extent[i], 4)
+                pygame.draw.circle(
+                    canvas, mix(BLAST, WALKABLE, 0.6 + age / 20), xy(at[i]), extent[i]
+                )
+                pygame.draw.circle(
+                    canvas, mix(colours[i], WALKABLE, age / 10), xy(at[i]), extent[i], 4
+                )
         for i in np.flatnonzero(g[b.ALIVE] == 0):
             for arm in (0.6 + 0.6j, 0.6 - 0.6j):
                 ends = at[i] - arm * radius[i], at[i] + arm * radius[i]
                 stroke(canvas, mix(colours[i], WALKABLE, 0.5), 4, *ends)
         if self.selected in alive:
             reach = (c[b.RANGE, self.selected] + c[b.RADIUS, self.selected]) * scale
-            pygame.draw.circle(canvas, mix(colours[self.selected], WALKABLE, 0.4), xy(at[self.selected]), reach, 3)
+            pygame.draw.circle(
+                canvas, mix(colours[self.selected], WALKABLE, 0.4), xy(at[self.selected]), reach, 3
+            )
         for i in sorted(alive, key=lambda i: c[b.PLANE, i] == AIR):
             if c[b.PLANE, i] == AIR:
                 shadow = at[i] + scale * (0.3 + 0.45j)
                 pygame.draw.circle(canvas, mix(WALKABLE, "black", 0.4), xy(shadow), 0.8 * radius[i])
-            draw_unit(canvas, m.unit_names[i], colours[i], at[i], radius[i], heading(f, g, c, events, i))
+            draw_unit(
+                canvas, m.unit_names[i], colours[i], at[i], radius[i], heading(f, g, c, events, i)
+            )
         for age, i, j in events:
             if c[b.KIND, i] != b.KAMIKAZE and at[i] != at[j]:
                 ahead = (at[j] - at[i]) / abs(at[j] - at[i])
-                draw_attack(canvas, c[b.KIND, i], colours[i], age, at[i], at[j], ahead, radius[[i, j]], extent[i])
+                draw_attack(
+                    canvas,
+                    c[b.KIND, i],
+                    colours[i],
+                    age,
+                    at[i],
+                    at[j],
+                    ahead,
+                    radius[[i, j]],
+                    extent[i],
+                )
         for i in alive:
-            draw_bars(canvas, f[:, i], c[:, i], at[i].real, at[i].imag - radius[i], max(2 * radius[i], 28))
+            draw_bars(
+                canvas, f[:, i], c[:, i], at[i].real, at[i].imag - radius[i], max(2 * radius[i], 28)
+            )
         score = [(None, f"step {self.steps}")]
         for name, colour, side in zip(("agents", "enemies"), SIDES, (~m.enemy, m.enemy)):
             score.append((colour, f"{name} {g[b.ALIVE, side].sum()}/{side.sum()}"))
-        write(canvas, STRIP, [*score, (None, f"reward {self.reward:.2f}"), (None, f"return {self.total:.2f}")])
+        write(
+            canvas,
+            STRIP,
+            [*score, (None, f"reward {self.reward:.2f}"), (None, f"return {self.total:.2f}")],
+        )
         return pygame.transform.smoothscale(canvas, self.size)
 
     def draw_background(self):
         """What never changes: the terrain and, below the map, what shapes and colours mean."""
-        m, scale, (width, height) = self.env.layout, self.cell * FINE, (FINE * side for side in self.size)
+        m, scale, (width, height) = (
+            self.env.arena,
+            self.cell * FINE,
+            (FINE * side for side in self.size),
+        )
         canvas = pygame.Surface((width, height), 0, 32)
         canvas.fill(OUTSIDE)
         for colour, growth in ((BLOCKED, 0), (EDGE, 4), (GRID, 0), (WALKABLE, -2)):
@@ -206,11 +277,17 @@ def draw_attack(canvas, kind, colour, age, start, end, ahead, radii, extent):
 def draw_bars(canvas, f, c, x, y, width):
     """From below to above the energy of healers, health, and the shield of those who have one."""
     colour = [int(255 * part) for part in hsv_to_rgb(f[b.HP] / c[b.MAX_HP] / 3, 0.75, 0.85)]
-    bars = (ENERGY, b.ENERGY, b.MAX_ENERGY), (colour, b.HP, b.MAX_HP), (SHIELD, b.SHIELD, b.MAX_SHIELD)
+    bars = (
+        (ENERGY, b.ENERGY, b.MAX_ENERGY),
+        (colour, b.HP, b.MAX_HP),
+        (SHIELD, b.SHIELD, b.MAX_SHIELD),
+    )
     for colour, variable, most in bars if c[b.HEALER] else bars[1:]:
         if c[most] > 0:
             y -= 7
-            canvas.fill("#505050", (x - width / 2 - 1, y - 1, width + 2, 8), pygame.BLEND_MULT)  # darkens what is below
+            canvas.fill(
+                "#505050", (x - width / 2 - 1, y - 1, width + 2, 8), pygame.BLEND_MULT
+            )  # darkens what is below
             canvas.fill(colour, (x - width / 2, y, width * min(f[variable] / c[most], 1), 6))
 
 

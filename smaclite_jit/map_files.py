@@ -21,9 +21,9 @@
     }
 
 ``terrain`` has ``height`` rows of ``width`` cells, strings or lists: ``_`` is walkable, ``X`` and ``C`` are not. In its
-place, ``"terrain_preset"`` names one of ``scenarios.TERRAINS``, 32 x 32. A group stands around (x, y) in a square grid,
-as ``layout.place`` puts it. Where agents need not see types, ``num_unit_types`` is 0 (1 means the same) and
-``unit_type_ids`` may be {}. Units are those of ``scenarios.UNITS`` and, in the folder ``custom_unit_path`` or else the
+place, ``"terrain_preset"`` names one of ``maps.TERRAINS``, 32 x 32. A group stands around (x, y) in a square grid,
+as ``arena.place`` puts it. Where agents need not see types, ``num_unit_types`` is 0 (1 means the same) and
+``unit_type_ids`` may be {}. Units are those of ``units.UNITS`` and, in the folder ``custom_unit_path`` or else the
 map's, of files like
 
 .. code-block:: json
@@ -35,7 +35,7 @@ map's, of files like
     }
 
 with distances in cells, times in seconds, ``speed`` in cells per second and ``size`` the diameter; ``attack_range``,
-from rim to rim, can be "MELEE". Optional, with the meaning and default that ``scenarios.UnitType`` gives them, are
+from rim to rim, can be "MELEE". Optional, with the meaning and default that ``units.UnitType`` gives them, are
 ``shield``, ``energy``, ``starting_energy``, ``attacks``, ``minimum_scan_range``, ``bonuses``, ``plane``, ``hp_regen``,
 ``combat_type`` ("DAMAGE" or "HEALING"), ``targeter`` ("STANDARD", "HEAL" for those who heal, "KAMIKAZE" or
 "LASER_BEAM") and ``targeter_kwargs`` ({"radius": 2.2} of a KAMIKAZE, {"width": 2.8, "height": 0.3} of a LASER_BEAM).
@@ -43,32 +43,56 @@ from rim to rim, can be "MELEE". Optional, with the meaning and default that ``s
 Agents are offered moves only to where x < height and y < width, as in the original: prefer square maps.
 """
 
+import difflib
 import json
 import os
 from pathlib import Path
 from reprlib import repr as brief
 
-import gymnasium as gym
 import numpy as np
-from gymnasium.wrappers import TimeLimit
 
-from smaclite_jit.environment import SMACliteEnv
-from smaclite_jit.layout import place
-from smaclite_jit.scenarios import MAPS, MELEE, PLANES, TERRAINS, UNITS, Map, UnitType, near
+from smaclite_jit.arena import place
+from smaclite_jit.maps import TERRAINS, Map
+from smaclite_jit.units import MELEE, PLANES, UNITS, UnitType
 
 # What a key must hold: a type, a range of whole numbers, (lowest, highest) number, or one of a list or dict of names.
 MAX_UNITS, SIDE, NUMBER, POSITIVE = 500, range(1, 257), (0, 1e6), (0.01, 1e6)
 FACTIONS = {"ALLY": "A", "ENEMY": "E"}
-MAP = {"name": str, "num_allied_units": range(1, MAX_UNITS), "num_enemy_units": range(1, MAX_UNITS), "groups": list}
+MAP = {
+    "name": str,
+    "num_allied_units": range(1, MAX_UNITS),
+    "num_enemy_units": range(1, MAX_UNITS),
+    "groups": list,
+}
 MAP |= {"attack_point": list, "num_unit_types": range(101), "unit_type_ids": dict}
 MAP |= {"ally_has_shields": bool, "enemy_has_shields": bool}
-MAP_OPTIONS = {"width": SIDE, "height": SIDE, "terrain": list, "terrain_preset": TERRAINS, "custom_unit_path": str}
+MAP_OPTIONS = {
+    "width": SIDE,
+    "height": SIDE,
+    "terrain": list,
+    "terrain_preset": TERRAINS,
+    "custom_unit_path": str,
+}
 MAP_OPTIONS |= {"episode_limit": range(1, 100_001)}
-UNIT = {"hp": POSITIVE, "armor": NUMBER, "damage": NUMBER, "cooldown": NUMBER, "speed": NUMBER, "attack_range": NUMBER}
+UNIT = {
+    "hp": POSITIVE,
+    "armor": NUMBER,
+    "damage": NUMBER,
+    "cooldown": NUMBER,
+    "speed": NUMBER,
+    "attack_range": NUMBER,
+}
 UNIT |= {"size": POSITIVE, "attributes": list, "valid_targets": list}
 TARGETERS = {"STANDARD": (), "HEAL": (), "KAMIKAZE": ("radius",), "LASER_BEAM": ("width", "height")}
-UNIT_OPTIONS = dict.fromkeys(("shield", "energy", "starting_energy", "minimum_scan_range", "hp_regen"), NUMBER)
-UNIT_OPTIONS |= {"attacks": range(1, 101), "bonuses": dict, "plane": PLANES, "combat_type": ["DAMAGE", "HEALING"]}
+UNIT_OPTIONS = dict.fromkeys(
+    ("shield", "energy", "starting_energy", "minimum_scan_range", "hp_regen"), NUMBER
+)
+UNIT_OPTIONS |= {
+    "attacks": range(1, 101),
+    "bonuses": dict,
+    "plane": PLANES,
+    "combat_type": ["DAMAGE", "HEALING"],
+}
 UNIT_OPTIONS |= {"targeter": TARGETERS, "targeter_kwargs": dict}
 ATTRIBUTES = ["LIGHT", "ARMORED", "BIOLOGICAL", "MECHANICAL", "PSIONIC", "MASSIVE", "STRUCTURE"]
 TYPES = {str: "a text", list: "a list", dict: "an object of keys and values", bool: "true or false"}
@@ -81,8 +105,17 @@ class MapError(ValueError):
     """
 
 
+def hint(name, names):
+    """A hint for somebody who wrote `name` and meant one of `names`."""
+    known = {other.lower(): other for other in names}
+    close = [known[other] for other in difflib.get_close_matches(str(name).lower(), known)]
+    return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(names)}"
+
+
 def fail(line):
-    raise MapError("".join(char if char.isprintable() else repr(char)[1:-1] for char in line)) from None
+    raise MapError(
+        "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+    ) from None
 
 
 def check(value, at, rule):
@@ -90,12 +123,15 @@ def check(value, at, rule):
     if isinstance(rule, type):
         good, wanted = isinstance(value, rule) and value != "", TYPES[rule]
     elif isinstance(rule, range):
-        good, wanted = type(value) is int and value in rule, f"a whole number from {rule[0]} to {rule[-1]}"
+        good, wanted = (
+            type(value) is int and value in rule,
+            f"a whole number from {rule[0]} to {rule[-1]}",
+        )
     elif isinstance(rule, tuple):
         good = type(value) in (int, float) and rule[0] <= value <= rule[1]  # NaN is not
         wanted = f"a number from {rule[0]:g} to {rule[1]:g}"
     elif not isinstance(value, str) or value not in rule:
-        fail(f"{at} cannot be {brief(value)}; {near(value, rule)}")
+        fail(f"{at} cannot be {brief(value)}; {hint(value, rule)}")
     else:
         return value
     return value if good else fail(f"{at} must be {wanted}, not {brief(value)}")
@@ -106,10 +142,14 @@ def fields(value, at, rules, options=()):
 
     An option that is null is left out.
     """
-    value = {key: v for key, v in check(value, at, dict).items() if v is not None or key not in options}
+    value = {
+        key: v for key, v in check(value, at, dict).items() if v is not None or key not in options
+    }
     for key in value:
         if key not in rules and key not in options:
-            fail(f"{at} {key} is not a key here; {near(key, (*rules, *options)) if rules else 'leave it out'}")
+            fail(
+                f"{at} {key} is not a key here; {hint(key, (*rules, *options)) if rules else 'leave it out'}"
+            )
         check(value[key], f"{at} {key}", rules[key] if key in rules else options[key])
     for key in rules:
         if key not in value:
@@ -135,7 +175,9 @@ def read(path):
     try:
         content = Path(path).read_bytes()
     except (OSError, TypeError, ValueError) as error:
-        fail(f"{path}: cannot be read, give the name of a file: {getattr(error, 'strerror', None) or error}")
+        fail(
+            f"{path}: cannot be read, give the name of a file: {getattr(error, 'strerror', None) or error}"
+        )
     try:
         return json.loads(content, object_pairs_hook=once)
     except MapError:
@@ -161,7 +203,9 @@ def load_unit(path):
         check(attribute, f"{at} bonuses", ATTRIBUTES)
         check(more, f"{at} bonuses {attribute}", NUMBER)
     shape = dict.fromkeys(TARGETERS[unit["targeter"]], POSITIVE)
-    return UnitType(**fields(unit.pop("targeter_kwargs", {}), f"{at} targeter_kwargs", shape), **unit)
+    return UnitType(
+        **fields(unit.pop("targeter_kwargs", {}), f"{at} targeter_kwargs", shape), **unit
+    )
 
 
 def find_unit(name, at, units, folder):
@@ -170,7 +214,7 @@ def find_unit(name, at, units, folder):
         return
     file = folder / f"{name.removesuffix('.json')}.json"
     if not os.path.isfile(file):
-        fail(f"{at} {name} is neither a standard unit nor is there a {file}; {near(name, units)}")
+        fail(f"{at} {name} is neither a standard unit nor is there a {file}; {hint(name, units)}")
     units[name] = load_unit(file)
 
 
@@ -184,7 +228,9 @@ def load_terrain(data, at):
             fail(f"{at} terrain_preset is 32 x 32; leave width and height out, or give terrain")
         return TERRAINS[data["terrain_preset"]]
     if len(data["terrain"]) != height:
-        fail(f"{at} terrain has {len(data['terrain'])} rows and height is {height}; make them equal")
+        fail(
+            f"{at} terrain has {len(data['terrain'])} rows and height is {height}; make them equal"
+        )
     for y, row in enumerate(data["terrain"]):
         if not isinstance(row, str | list) or len(row) != width:
             fail(f"{at} terrain[{y}] must be a row of {width} cells, the width, not {brief(row)}")
@@ -197,16 +243,28 @@ def load_terrain(data, at):
 def check_placement(groups, units, terrain, at):
     """Every unit must be on the map, clear of the others and, on the ground, not in a wall: it would ignore that."""
     placed, width, height = place(groups, units), len(terrain[0]), len(terrain)
-    group_of = [i for i, (_, _, _, *counts) in enumerate(groups) for _, count in counts for _ in range(count)]
+    group_of = [
+        i
+        for i, (_, _, _, *counts) in enumerate(groups)
+        for _, count in counts
+        for _ in range(count)
+    ]
     x, y = np.array([unit[2:] for unit in placed], float).T
-    radius, plane = np.array([(units[name].size / 2, PLANES[units[name].plane]) for name, *_ in placed]).T
-    where = [f"{at} groups[{i}] puts a {u[0]} at ({u[2]:.2f}, {u[3]:.2f})" for i, u in zip(group_of, placed)]
+    radius, plane = np.array(
+        [(units[name].size / 2, PLANES[units[name].plane]) for name, *_ in placed]
+    ).T
+    where = [
+        f"{at} groups[{i}] puts a {u[0]} at ({u[2]:.2f}, {u[3]:.2f})"
+        for i, u in zip(group_of, placed)
+    ]
     for i, (name, *_) in enumerate(placed):
         if min(x[i], y[i], width - x[i], height - y[i]) < 0.999 * radius[i]:
             fail(f"{where[i]}, not inside the map of {width} x {height}; move the group")
         if units[name].plane == "GROUND" and terrain[int(y[i])][int(x[i])] != "_":
             fail(f"{where[i]}, in a blocked cell; move the group")
-    close = np.hypot(x[:, None] - x, y[:, None] - y) < 0.999 * (radius[:, None] + radius)  # touching is not
+    close = np.hypot(x[:, None] - x, y[:, None] - y) < 0.999 * (
+        radius[:, None] + radius
+    )  # touching is not
     for i, j in np.argwhere(np.triu(close & (plane[:, None] == plane), 1))[:1]:
         fail(f"{where[j]}, on top of a unit of groups[{group_of[i]}]; move one of the groups")
 
@@ -220,7 +278,7 @@ def load_map(path):
 
     Returns
     -------
-    scenarios.Map
+    maps.Map
 
     Raises
     ------
@@ -228,7 +286,12 @@ def load_map(path):
         And nothing else, for a file that holds no map that can be played.
     """
     at, data = f"{path}:", fields(read(path), f"{path}:", MAP, MAP_OPTIONS)
-    terrain, units, groups, totals = load_terrain(data, at), dict(UNITS), [], dict.fromkeys(FACTIONS, 0)
+    terrain, units, groups, totals = (
+        load_terrain(data, at),
+        dict(UNITS),
+        [],
+        dict.fromkeys(FACTIONS, 0),
+    )
     folder = Path(path).parent / data.get("custom_unit_path", "")
     inside = (0, len(terrain[0])), (0, len(terrain))
     for i, group in enumerate(data["groups"]):
@@ -242,9 +305,13 @@ def load_map(path):
         groups.append((FACTIONS[group["faction"]], group["x"], group["y"], *group["units"].items()))
     for key, faction in (("num_allied_units", "ALLY"), ("num_enemy_units", "ENEMY")):
         if data[key] != totals[faction]:
-            fail(f"{at} {key} is {data[key]} and the {faction} groups have {totals[faction]}; make them equal")
+            fail(
+                f"{at} {key} is {data[key]} and the {faction} groups have {totals[faction]}; make them equal"
+            )
     if sum(totals.values()) > MAX_UNITS:
-        fail(f"{at} groups have {sum(totals.values())} units; leave some out, {MAX_UNITS} is the limit")
+        fail(
+            f"{at} groups have {sum(totals.values())} units; leave some out, {MAX_UNITS} is the limit"
+        )
     check_placement(groups, units, terrain, at)
 
     if len(data["attack_point"]) != 2:
@@ -256,14 +323,19 @@ def load_map(path):
         find_unit(name, f"{at} unit_type_ids", units, folder)
         check(index, f"{at} unit_type_ids {name}", range(len(ids)))
     if n_types > 1 and len(set(ids.values())) < len(ids):
-        fail(f"{at} unit_type_ids has a number twice; give every unit another, from 0 to {len(ids) - 1}")
+        fail(
+            f"{at} unit_type_ids has a number twice; give every unit another, from 0 to {len(ids) - 1}"
+        )
     for name in [name for _, _, _, *counts in groups for name, _ in counts]:
         if n_types > 1 and name not in ids:
             fail(f"{at} unit_type_ids lacks {name}, which is on the map; add it")
     return Map(
         data["name"],
         tuple(groups),
-        attack_point=tuple(check(v, f"{at} attack_point", limits) for v, limits in zip(data["attack_point"], inside)),
+        attack_point=tuple(
+            check(v, f"{at} attack_point", limits)
+            for v, limits in zip(data["attack_point"], inside)
+        ),
         terrain=terrain,
         type_ids=tuple(sorted(ids, key=ids.get)) if n_types > 1 else (),
         ally_shields=data["ally_has_shields"],
@@ -271,92 +343,3 @@ def load_map(path):
         episode_limit=data.get("episode_limit", 200),
         units=units,
     )
-
-
-def find(map_name, package="smaclite_jit"):
-    """Find a map by its name, or by its file, for ``gym.make`` and ``gym.make_vec``.
-
-    Parameters
-    ----------
-    map_name : str
-        A key of ``scenarios.MAPS``, or the path of a file that ends in ``.json``.
-    package : str
-        Whose environments: ``smaclite_jit``, or the original ``smaclite``, which must have been imported.
-
-    Returns
-    -------
-    dict
-        Keyword arguments: ``id``, ``max_episode_steps`` and, of a file, ``map_file``.
-
-    Raises
-    ------
-    MapError
-        For a map that is not known, or a file that holds none.
-    """
-    if map_name.endswith(".json"):
-        limit = load_map(map_name).episode_limit
-        return {"id": f"{package}/custom-v0", "max_episode_steps": limit, "map_file": map_name}
-    ids = {name: f"{package}/{name}-v0" for name in MAPS if f"{package}/{name}-v0" in gym.registry}
-    if map_name not in ids:
-        fail(f"there is no map {map_name!r}; {near(map_name, ids)}")
-    return {"id": ids[map_name], "max_episode_steps": MAPS[map_name].episode_limit}
-
-
-def make_custom(map_file=None, **options):
-    """Make the environment ``smaclite_jit/custom-v0``, which truncates at the file's episode limit.
-
-    ``gym.make`` calls this; its ``max_episode_steps`` can make the limit shorter.
-
-    Parameters
-    ----------
-    map_file : str or path
-        The JSON file.
-    **options
-        Those of ``environment.SMACliteEnv``: ``render_mode`` and ``seed``.
-
-    Returns
-    -------
-    gymnasium.wrappers.TimeLimit
-
-    Raises
-    ------
-    MapError
-        Without a file, or for one that holds no map.
-    """
-    env = SMACliteEnv(map_file=need(map_file), **options)
-    return TimeLimit(env, env.episode_limit)
-
-
-def make_custom_vector(num_envs=1, map_file=None, **options):
-    """Make the vector environment ``smaclite_jit/custom-v0``, for ``gym.make_vec``.
-
-    Parameters
-    ----------
-    num_envs : int
-        Battles.
-    map_file : str or path
-        The JSON file.
-    **options
-        Those of ``vector.SMACliteVectorEnv``: ``max_episode_steps``, ``arrays`` and ``agent_ids``.
-
-    Returns
-    -------
-    vector.SMACliteVectorEnv
-
-    Raises
-    ------
-    MapError
-        Without a file, or for one that holds no map.
-    """
-    from smaclite_jit.vector import SMACliteVectorEnv  # compiles more than single battles need
-
-    return SMACliteVectorEnv(num_envs, map_file=need(map_file), **options)
-
-
-def need(map_file):
-    if map_file is None:
-        fail('smaclite_jit/custom-v0 needs a map_file: gym.make("smaclite_jit/custom-v0", map_file="my.json")')
-    return map_file
-
-
-make_custom.metadata = SMACliteEnv.metadata  # gym.make looks there for the render modes

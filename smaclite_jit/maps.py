@@ -1,156 +1,8 @@
-"""Units, terrain and maps as tables. Distances in cells, times in seconds, speeds in cells per second."""
+"""Terrain and maps as tables. Distances in cells."""
 
-import difflib
 from dataclasses import dataclass, field
 
-GROUND, AIR, COLOSSUS = range(3)
-PLANES = {"GROUND": GROUND, "AIR": AIR, "COLOSSUS": COLOSSUS}
-MELEE = 0.1  # attack range
-
-
-def near(name, names):
-    """A hint for somebody who wrote `name` and meant one of `names`."""
-    known = {other.lower(): other for other in names}
-    close = [known[other] for other in difflib.get_close_matches(str(name).lower(), known)]
-    return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(names)}"
-
-
-@dataclass(frozen=True)
-class UnitType:
-    """What a kind of unit can do.
-
-    Parameters
-    ----------
-    hp : float
-        Health at the start, and at most.
-    armor : float
-        Taken off every hit, after the shield.
-    damage : float
-        Of one hit.
-    cooldown : float
-        Seconds between two attacks.
-    speed : float
-        Cells per second.
-    attack_range : float
-        Cells from rim to rim.
-    size : float
-        The diameter, in cells.
-    attributes : tuple of str
-        Any of LIGHT, ARMORED, BIOLOGICAL, MECHANICAL, PSIONIC, MASSIVE and STRUCTURE.
-    valid_targets : tuple of str
-        The planes of the units that it can hit or heal: GROUND, AIR, COLOSSUS.
-    shield : float
-        Absorbs damage before health; grows by 2 a second, from 10 s after the last hit on.
-    energy : float
-        At most. It grows by 0.5625 a second; a healer spends 1 on 3 hp, and heals 9 hp a second.
-    starting_energy : float
-        At the start.
-    attacks : int
-        Hits of one attack.
-    healing : bool
-        It heals its own side and does not attack.
-    minimum_scan_range : float
-        How far an enemy unit notices agents, in cells.
-    bonuses : dict
-        More damage per hit, by an attribute of the target.
-    plane : str
-        Units of different planes do not collide, and only those on GROUND are stopped by walls.
-    hp_regen : float
-        hp per second.
-    targeter : str
-        STANDARD hits the target, HEAL heals it, KAMIKAZE kills the unit itself and hits all foes around it,
-        LASER_BEAM hits all foes in a bar that lies across the line of fire, with the target in its middle.
-    radius : float
-        Of a KAMIKAZE's splash, in cells.
-    width : float
-        Of a LASER_BEAM, across the line of fire, in cells.
-    height : float
-        Of a LASER_BEAM, along the line of fire, in cells.
-    """
-
-    hp: float
-    armor: float
-    damage: float
-    cooldown: float
-    speed: float
-    attack_range: float
-    size: float
-    attributes: tuple
-    valid_targets: tuple = ("GROUND",)
-    shield: float = 0
-    energy: float = 0
-    starting_energy: float = 0
-    attacks: int = 1
-    healing: bool = False
-    minimum_scan_range: float = 5
-    bonuses: dict = field(default_factory=dict)
-    plane: str = "GROUND"
-    hp_regen: float = 0
-    targeter: str = "STANDARD"
-    radius: float = 0
-    width: float = 0
-    height: float = 0
-
-
-BOTH = ("GROUND", "AIR")
-#: The kinds of units by name, :class:`UnitType` objects.
-UNITS = {
-    "MARINE": UnitType(45, 0, 6, 0.61, 3.15, 5, 0.75, ("LIGHT", "BIOLOGICAL"), BOTH),
-    "MARAUDER": UnitType(125, 1, 10, 1.07, 3.15, 6, 1.125, ("ARMORED", "BIOLOGICAL"), bonuses={"ARMORED": 10}),
-    "MEDIVAC": UnitType(
-        150,
-        1,
-        0,
-        0,
-        3.5,
-        4,
-        1.5,
-        ("ARMORED", "MECHANICAL"),
-        energy=200,
-        starting_energy=50,
-        healing=True,
-        plane="AIR",
-        targeter="HEAL",
-    ),
-    "STALKER": UnitType(
-        80, 1, 13, 1.34, 4.13, 6, 1.25, ("ARMORED", "MECHANICAL"), BOTH, shield=80, bonuses={"ARMORED": 5}
-    ),
-    "ZEALOT": UnitType(100, 1, 8, 0.86, 3.15, MELEE, 1, ("LIGHT", "BIOLOGICAL"), shield=50, attacks=2),
-    "COLOSSUS": UnitType(
-        200,
-        1,
-        10,
-        1.07,
-        3.15,
-        7,
-        2,
-        ("ARMORED", "MECHANICAL", "MASSIVE"),
-        shield=150,
-        attacks=2,
-        bonuses={"LIGHT": 5},
-        targeter="LASER_BEAM",
-        width=2.8,
-        height=0.3,
-    ),
-    "ZERGLING": UnitType(35, 0, 5, 0.497, 4.13, MELEE, 0.75, ("LIGHT", "BIOLOGICAL"), hp_regen=0.38),
-    "BANELING": UnitType(
-        30, 0, 80, 1, 3.15, 0.25, 0.75, ("BIOLOGICAL",), hp_regen=0.38, targeter="KAMIKAZE", radius=2.2
-    ),
-    "SPINE_CRAWLER": UnitType(
-        300,
-        2,
-        25,
-        1.32,
-        0,
-        7,
-        1,
-        ("ARMORED", "BIOLOGICAL", "STRUCTURE"),
-        minimum_scan_range=10,
-        bonuses={"ARMORED": 5},
-        hp_regen=0.38,
-    ),
-    "HYDRALISK": UnitType(90, 0, 12, 0.59, 3.15, 5, 1.25, ("LIGHT", "BIOLOGICAL"), BOTH, hp_regen=0.38),
-}
+from smaclite_jit.units import UNITS
 
 
 def terrain(text, width=32, height=32):
@@ -183,7 +35,9 @@ TERRAINS = {
         "18-30; 29: 19-30; 30: 20-29"
     ),
     "PENTAGON": terrain("7: 8-19; 8-19: 7-20; 20: 8-19; 21: 9-18; 22: 10-17; 23: 11-16; 24: 12-15"),
-    "CHECKERBOARD": tuple("".join("X" if (x + y) % 2 else "_" for x in range(32)) for y in range(32)),
+    "CHECKERBOARD": tuple(
+        "".join("X" if (x + y) % 2 else "_" for x in range(32)) for y in range(32)
+    ),
 }
 
 
@@ -224,16 +78,27 @@ class Map:
     units: dict = field(default_factory=lambda: UNITS)
 
 
-def smac_map(name, groups, attack_point, terrain_name, type_ids, ally_shields, enemy_shields, episode_limit):
+def smac_map(
+    name, groups, attack_point, terrain_name, type_ids, ally_shields, enemy_shields, episode_limit
+):
     """A Map from a line of the table. Groups are written like `A 9 16 3 stalker, 5 zealot | E 23 16 3 stalker`."""
     parsed = []
     for group in groups.split("|"):
         side, x, y, units = group.split(maxsplit=3)
         counts = (entry.split() for entry in units.split(","))
-        parsed.append((side, float(x), float(y), *((unit.upper(), int(count)) for count, unit in counts)))
+        parsed.append(
+            (side, float(x), float(y), *((unit.upper(), int(count)) for count, unit in counts))
+        )
     types = tuple(type_ids.upper().split())
     return Map(
-        name, tuple(parsed), attack_point, TERRAINS[terrain_name], types, ally_shields, enemy_shields, episode_limit
+        name,
+        tuple(parsed),
+        attack_point,
+        TERRAINS[terrain_name],
+        types,
+        ally_shields,
+        enemy_shields,
+        episode_limit,
     )
 
 
@@ -246,9 +111,36 @@ MAPS = {
         ("8m", "A 9 16 8 marine | E 23 16 8 marine", (9, 16), "SIMPLE", "", False, False, 120),
         ("25m", "A 9 16 25 marine | E 23 16 25 marine", (9, 16), "SIMPLE", "", False, False, 150),
         ("5m_vs_6m", "A 9 16 5 marine | E 23 16 6 marine", (9, 16), "SIMPLE", "", False, False, 70),
-        ("8m_vs_9m", "A 9 16 8 marine | E 23 16 9 marine", (9, 16), "SIMPLE", "", False, False, 120),
-        ("10m_vs_11m", "A 9 16 10 marine | E 23 16 11 marine", (9, 16), "SIMPLE", "", False, False, 150),
-        ("27m_vs_30m", "A 9 16 27 marine | E 23 16 30 marine", (9, 16), "SIMPLE", "", False, False, 180),
+        (
+            "8m_vs_9m",
+            "A 9 16 8 marine | E 23 16 9 marine",
+            (9, 16),
+            "SIMPLE",
+            "",
+            False,
+            False,
+            120,
+        ),
+        (
+            "10m_vs_11m",
+            "A 9 16 10 marine | E 23 16 11 marine",
+            (9, 16),
+            "SIMPLE",
+            "",
+            False,
+            False,
+            150,
+        ),
+        (
+            "27m_vs_30m",
+            "A 9 16 27 marine | E 23 16 30 marine",
+            (9, 16),
+            "SIMPLE",
+            "",
+            False,
+            False,
+            180,
+        ),
         (
             "MMM",
             "A 9 16 1 medivac, 7 marine, 2 marauder | E 23 16 1 medivac, 7 marine, 2 marauder",
@@ -299,9 +191,36 @@ MAPS = {
             True,
             170,
         ),
-        ("3s_vs_3z", "A 9 16 3 stalker | E 23 16 3 zealot", (9, 16), "ALL_GREEN", "", True, True, 150),
-        ("3s_vs_4z", "A 9 16 3 stalker | E 23 16 4 zealot", (9, 16), "ALL_GREEN", "", True, True, 200),
-        ("3s_vs_5z", "A 9 16 3 stalker | E 23 16 5 zealot", (9, 16), "ALL_GREEN", "", True, True, 250),
+        (
+            "3s_vs_3z",
+            "A 9 16 3 stalker | E 23 16 3 zealot",
+            (9, 16),
+            "ALL_GREEN",
+            "",
+            True,
+            True,
+            150,
+        ),
+        (
+            "3s_vs_4z",
+            "A 9 16 3 stalker | E 23 16 4 zealot",
+            (9, 16),
+            "ALL_GREEN",
+            "",
+            True,
+            True,
+            200,
+        ),
+        (
+            "3s_vs_5z",
+            "A 9 16 3 stalker | E 23 16 5 zealot",
+            (9, 16),
+            "ALL_GREEN",
+            "",
+            True,
+            True,
+            250,
+        ),
         (
             "1c3s5z",
             "A 9 16 1 colossus, 3 stalker, 5 zealot | E 23 16 1 colossus, 3 stalker, 5 zealot",
@@ -312,7 +231,16 @@ MAPS = {
             True,
             180,
         ),
-        ("2m_vs_1z", "A 9 16 2 marine | E 23 16 1 zealot", (9, 16), "ALL_GREEN", "", False, True, 150),
+        (
+            "2m_vs_1z",
+            "A 9 16 2 marine | E 23 16 1 zealot",
+            (9, 16),
+            "ALL_GREEN",
+            "",
+            False,
+            True,
+            150,
+        ),
         (
             "corridor",
             "E 27.91 28.24 24 zergling | A 19.04 19.12 6 zealot",
@@ -323,7 +251,16 @@ MAPS = {
             False,
             400,
         ),
-        ("6h_vs_8z", "A 9 16 6 hydralisk | E 23 16 8 zealot", (9, 16), "ALL_GREEN", "", False, True, 150),
+        (
+            "6h_vs_8z",
+            "A 9 16 6 hydralisk | E 23 16 8 zealot",
+            (9, 16),
+            "ALL_GREEN",
+            "",
+            False,
+            True,
+            150,
+        ),
         (
             "2s_vs_1sc",
             "E 13.92 20.04 1 spine_crawler | A 11.12 10.34 1 stalker | A 16.98 10.37 1 stalker",
@@ -334,7 +271,16 @@ MAPS = {
             False,
             300,
         ),
-        ("so_many_baneling", "A 9 16 7 zealot | E 23 16 32 baneling", (9, 16), "SIMPLE", "", True, False, 100),
+        (
+            "so_many_baneling",
+            "A 9 16 7 zealot | E 23 16 32 baneling",
+            (9, 16),
+            "SIMPLE",
+            "",
+            True,
+            False,
+            100,
+        ),
         (
             "bane_vs_bane",
             "E 16 24 4 baneling | E 16 21 20 zergling | A 16 11 20 zergling | A 16 8 4 baneling",
@@ -345,6 +291,15 @@ MAPS = {
             False,
             200,
         ),
-        ("2c_vs_64zg", "A 16 16 2 colossus | E 16 9 64 zergling", (16, 16), "RAVINE", "", True, False, 400),
+        (
+            "2c_vs_64zg",
+            "A 16 16 2 colossus | E 16 9 64 zergling",
+            (16, 16),
+            "RAVINE",
+            "",
+            True,
+            False,
+            400,
+        ),
     )
 }

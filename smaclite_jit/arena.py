@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from smaclite_jit import battle as b
-from smaclite_jit.scenarios import PLANES
+from smaclite_jit.units import PLANES
 
 KINDS = {"STANDARD": b.SINGLE, "HEAL": b.HEAL, "KAMIKAZE": b.KAMIKAZE, "LASER_BEAM": b.LASER}
 GAP = 0.05  # between the units of a group
@@ -57,7 +57,7 @@ def obstacles(terrain):
     return np.array(found, np.float64).reshape(-1, 4)
 
 
-class Layout:
+class Arena:
     """All that is fixed for a map."""
 
     def __init__(self, scenario):
@@ -68,7 +68,10 @@ class Layout:
         self.scenario, self.unit_names, self.enemy = scenario, [name for name, *_ in placed], enemy
         self.n_units, self.n_agents, self.n_enemies = n_units, int((~enemy).sum()), int(enemy.sum())
         self.ids = np.full((2, max(self.n_agents, self.n_enemies)), b.NOBODY)
-        self.ids[0, : self.n_agents], self.ids[1, : self.n_enemies] = np.flatnonzero(~enemy), np.flatnonzero(enemy)
+        self.ids[0, : self.n_agents], self.ids[1, : self.n_enemies] = (
+            np.flatnonzero(~enemy),
+            np.flatnonzero(enemy),
+        )
         c = self.c = np.zeros((22, n_units))
         for i, (name, unit) in enumerate(zip(self.unit_names, types)):
             values = {
@@ -98,10 +101,16 @@ class Layout:
             for row, value in values.items():
                 c[row, i] = value
         self.damage = np.array(
-            [[a.damage + sum(a.bonuses.get(kind, 0) for kind in t.attributes) for t in types] for a in types], float
+            [
+                [a.damage + sum(a.bonuses.get(kind, 0) for kind in t.attributes) for t in types]
+                for a in types
+            ],
+            float,
         )
         self.rectangles = obstacles(scenario.terrain)
-        self.walkable = np.array([[cell == "_" for cell in row] for row in scenario.terrain])  # (y, x)
+        self.walkable = np.array(
+            [[cell == "_" for cell in row] for row in scenario.terrain]
+        )  # (y, x)
         self.max_radius = float(c[b.RADIUS].max())
         hp_and_shields = (c[b.MAX_HP] + c[b.MAX_SHIELD])[enemy].sum()
         self.max_reward = b.KILL_REWARD * self.n_enemies + b.WIN_REWARD + float(hp_and_shields)
@@ -112,7 +121,12 @@ class Layout:
         n_types, sa, se = len(scenario.type_ids), scenario.ally_shields, scenario.enemy_shields
         self.n_actions = 6 + targets
         self.obs_size = (
-            4 + self.n_enemies * (5 + se + n_types) + (self.n_agents - 1) * (5 + sa + n_types) + 1 + sa + n_types
+            4
+            + self.n_enemies * (5 + se + n_types)
+            + (self.n_agents - 1) * (5 + sa + n_types)
+            + 1
+            + sa
+            + n_types
         )
         self.state_size = self.n_agents * (4 + sa + n_types) + self.n_enemies * (3 + se + n_types)
         self.state_size += self.n_agents * self.n_actions
