@@ -1,12 +1,18 @@
-"""QMIX (Rashid et al., 2018, https://arxiv.org/abs/1803.11485): one environment, feed-forward agents."""
+"""QMIX with feed-forward agents, in one environment.
+
+    python cleanmarl/qmix.py --env-type smaclite --env-name 3m
+
+Paper: Rashid et al., 2018, https://arxiv.org/abs/1803.11485. docs/qmix.md explains this file.
+In the shapes below, (...) stands for any leading dimensions: none, (steps,), (batch, time).
+"""
 
 import copy
-import importlib
+import math
 import random
 import sys
 import time
 from collections import defaultdict, deque
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +20,16 @@ import torch
 import tyro
 from gymnasium.wrappers.utils import RunningMeanStd
 from torch import nn
-from torch.nn.utils.rnn import pad_sequence
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from cleanmarl import __version__
 from cleanmarl.env_wrappers import UsageError, make_env
 
 
 @dataclass
 class Args:
+    # Environment
     env_type: str = "smaclite"
     """family of environments: smaclite, pz (PettingZoo) or lbf (Level-Based Foraging)"""
     env_name: str = "3m"
@@ -32,6 +38,7 @@ class Args:
     """PettingZoo family (mpe, sisl, butterfly...) or the package of your own environment"""
     agent_ids: bool = True
     """append each agent's one-hot id to its observation"""
+    # Learning
     buffer_size: int = 5000
     """episodes in the replay buffer"""
     total_timesteps: int = 1000000
@@ -46,12 +53,14 @@ class Args:
     """learning rate of the optimizer"""
     batch_size: int = 10
     """episodes per batch"""
+    # Exploration
     start_e: float = 1
     """first epsilon of the exploration"""
     end_e: float = 0.025
     """last epsilon of the exploration"""
     exploration_fraction: float = 0.05
     """fraction of total_timesteps over which epsilon falls"""
+    # Networks and target networks
     hidden_dim: int = 64
     """hidden width of the Q-network"""
     hyper_dim: int = 64
@@ -62,10 +71,12 @@ class Args:
     """update the target networks every this many episodes"""
     polyak: float = 0.01
     """soft update coefficient: target <- polyak * online + (1 - polyak) * target"""
+    # Rewards and gradients
     normalize_reward: bool = False
     """standardise rewards by the mean and std of every reward stored so far"""
     clip_gradients: float = -1
     """maximal gradient norm; no clipping if not positive"""
+    # Logging and evaluation
     log_every: int = 10
     """log rollout and training statistics every this many episodes"""
     eval_steps: int = 50
@@ -78,16 +89,24 @@ class Args:
     """Weights & Biases project"""
     wnb_entity: str = ""
     """Weights & Biases entity"""
+    # Run
     device: str = "cpu"
     """cpu, gpu (or cuda, cuda:1) or mps"""
     seed: int = 1
     """seed of the run"""
+    # Ours; the defaults leave the algorithm as it is
     double_q: bool = False
     """choose the next action by the online network, value it by the target network (Double DQN)"""
     timeout_is_terminal: bool = False
     """the time limit ends the task: do not bootstrap from a truncated episode"""
     save_model: bool = True
-    """keep weights and arguments in the run's folder: the best evaluation's, and the last, also when interrupted"""
+    """keep weights and arguments in the run's folder: of the best evaluation, and the last ones"""
+
+
+def scale_init(layer, scale, bias):
+    """Shrink the initial weights of a linear layer, and set its bias."""
+    layer.weight.data.mul_(scale)
+    layer.bias.data.fill_(bias)
 
 
 class QNetwork(nn.Module):
@@ -95,106 +114,108 @@ class QNetwork(nn.Module):
 
     def __init__(self, obs_dim, n_actions, hidden_dim, num_layers):
         super().__init__()
-        self.body = nn.ModuleList(
-            nn.Linear(size, hidden_dim) for size in [obs_dim, *[hidden_dim] * num_layers]
-        )
+        layers = [nn.Linear(obs_dim, hidden_dim), nn.ReLU()]
+        for _ in range(num_layers):
+            layers += [nn.Linear(hidden_dim, hidden_dim), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
         self.head = nn.Linear(hidden_dim, n_actions)
-        self.head.weight.data.mul_(0.01)  # values start near 0
-        self.head.bias.data.zero_()
+        scale_init(self.head, 0.01, bias=0)  # values start near 0
 
     def forward(self, obs):
-        for layer in self.body:
-            obs = layer(obs).relu()
-        return self.head(obs)
+        return self.head(self.body(obs))
 
 
 class Mixer(nn.Module):
-    """Q_tot = ELU(q W1(s) + b1(s)) . w2(s) + V(s), the paper's figure 2: (..., n_agents), (..., state_dim) -> (...)."""
+    """Q_tot from the agents' values: (..., n_agents), (..., state_dim) -> (...).
+
+    The paper's figure 2: Q_tot = ELU(q W1(s) + b1(s)) . w2(s) + V(s). A hypernetwork makes W1, b1,
+    w2 and V of the state s. No entry of W1 and w2 is negative, so Q_tot never falls as a q rises.
+    """
 
     def __init__(self, n_agents, state_dim, hyper_dim):
         super().__init__()
-        self.norm = (
-            nn.LayerNorm(state_dim, elementwise_affine=False) if state_dim > 2 else nn.Identity()
-        )
-        self.w1, self.b1 = (
-            nn.Linear(state_dim, n_agents * hyper_dim),
+        self.n_agents = n_agents
+        self.hyper_dim = hyper_dim
+        # LayerNorm would leave nothing of a state of one number, and of one of two only a sign.
+        self.norm = nn.Identity()
+        if state_dim > 2:
+            self.norm = nn.LayerNorm(state_dim, elementwise_affine=False)
+        self.hyper_w1 = nn.Linear(state_dim, n_agents * hyper_dim)
+        self.hyper_b1 = nn.Linear(state_dim, hyper_dim)
+        self.hyper_w2 = nn.Linear(state_dim, hyper_dim)
+        self.hyper_v = nn.Sequential(
             nn.Linear(state_dim, hyper_dim),
+            nn.ReLU(),
+            nn.Linear(hyper_dim, 1),
         )
-        self.w2, self.w1_shape = nn.Linear(state_dim, hyper_dim), (n_agents, hyper_dim)
-        self.v = nn.Sequential(nn.Linear(state_dim, hyper_dim), nn.ReLU(), nn.Linear(hyper_dim, 1))
-        # Start Q_tot at the scale of the agents' values: torch's defaults start it up to a thousand times larger.
-        for layer, bias in (
-            (self.w1, 1 / n_agents),
-            (self.b1, 0),
-            (self.w2, 1 / hyper_dim),
-            (self.v[-1], 0),
-        ):
-            layer.weight.data.mul_(0.1)
-            layer.bias.data.fill_(bias)
+        # Start at the scale of the agents' values: torch's defaults start Q_tot up to 1000x larger.
+        scale_init(self.hyper_w1, 0.1, bias=1 / n_agents)
+        scale_init(self.hyper_b1, 0.1, bias=0)
+        scale_init(self.hyper_w2, 0.1, bias=1 / hyper_dim)
+        scale_init(self.hyper_v[-1], 0.1, bias=0)
 
     def forward(self, q_values, states):
         states = self.norm(states)
-        w1, w2 = (
-            self.w1(states).abs().unflatten(-1, self.w1_shape),
-            self.w2(states).abs(),
-        )  # so Q_tot is monotonic in q
-        hidden = nn.functional.elu(
-            (q_values.unsqueeze(-1) * w1).sum(dim=-2) + self.b1(states)
-        )  # (..., hyper_dim)
-        return (hidden * w2).sum(dim=-1) + self.v(states).squeeze(-1)
+        w1 = self.hyper_w1(states).abs()
+        w1 = w1.unflatten(-1, (self.n_agents, self.hyper_dim))  # (..., n_agents, hyper_dim)
+        b1 = self.hyper_b1(states)  # (..., hyper_dim)
+        w2 = self.hyper_w2(states).abs()  # (..., hyper_dim)
+        v = self.hyper_v(states).squeeze(-1)  # (...)
+        # q W1 as a sum of products: faster than thousands of tiny matrix products.
+        weighted = (q_values.unsqueeze(-1) * w1).sum(dim=-2)  # (..., hyper_dim)
+        hidden = nn.functional.elu(weighted + b1)
+        return (hidden * w2).sum(dim=-1) + v
 
 
 class ReplayBuffer:
     """The last `buffer_size` episodes, each a dictionary of tensors with one row a step."""
 
     def __init__(self, buffer_size, normalize_reward, device):
-        self.episodes, self.normalize_reward, self.device = (
-            deque(maxlen=buffer_size),
-            normalize_reward,
-            device,
-        )
+        self.episodes = deque(maxlen=buffer_size)
+        self.normalize_reward = normalize_reward
         self.reward_stats = RunningMeanStd(epsilon=0.0)
+        self.device = device
 
     def add(self, episode):
-        """Store an episode, a dictionary of lists. In a full buffer it takes the place of the oldest."""
-        self.episodes.append(
-            {key: torch.as_tensor(np.array(values)) for key, values in episode.items()}
-        )
+        """Store an episode, a dictionary of lists. In a full buffer it replaces the oldest."""
+        tensors = {key: torch.as_tensor(np.array(values)) for key, values in episode.items()}
+        self.episodes.append(tensors)
         self.reward_stats.update(np.array(episode["reward"], np.float64))
 
     def sample(self, batch_size):
-        """Sample different episodes: tensors (batch, time, ...), padded with zeros, and their `mask` (batch, time)."""
+        """Sample different episodes. A batch is their steps, one after the other: (steps, ...)."""
         episodes = random.sample(self.episodes, batch_size)
-        batch = {
-            key: pad_sequence([episode[key] for episode in episodes], batch_first=True)
-            for key in episodes[0]
-        }
-        batch["mask"] = pad_sequence(
-            [torch.ones_like(e["reward"]).bool() for e in episodes], batch_first=True
-        )
+        batch = {}
+        for key in episodes[0]:
+            batch[key] = torch.cat([episode[key] for episode in episodes])
         if self.normalize_reward:
-            batch["reward"] = (batch["reward"] - self.reward_stats.mean) / (
-                self.reward_stats.var**0.5 + 1e-6
-            )
+            std = self.reward_stats.var**0.5 + 1e-6
+            batch["reward"] = (batch["reward"] - self.reward_stats.mean) / std
         return {key: value.to(self.device) for key, value in batch.items()}
 
 
 def select_actions(q_values, avail_actions, epsilon=0.0):
-    """Epsilon-greedy over available actions, each agent for itself: (..., n_agents, n_actions) -> (..., n_agents)."""
+    """Epsilon-greedy over available actions: (..., n_agents, n_actions) -> (..., n_agents)."""
     if epsilon > 0:
+        # Each agent explores for itself. The best of random values is a uniformly random action.
         explore = np.random.random((*q_values.shape[:-1], 1)) < epsilon  # (..., n_agents, 1)
-        q_values = np.where(explore, np.random.random(q_values.shape), q_values)
+        random_values = np.random.random(q_values.shape)
+        q_values = np.where(explore, random_values, q_values)
     return np.where(avail_actions, q_values, -np.inf).argmax(axis=-1)
 
 
 @torch.no_grad()
 def compute_td_target(q_network, target_q_network, target_mixer, batch, args):
-    """The paper's equation 6, (...). Truncation is not `done`: it bootstraps from the last observation."""
+    """The target y of the paper's equation 6, for every step of the batch: (...).
+
+    `done` is termination only: a truncated episode bootstraps from its last observation.
+    """
     next_q_values = target_q_network(batch["next_obs"])  # (..., n_agents, n_actions)
-    choosing_q_values = q_network(batch["next_obs"]) if args.double_q else next_q_values
-    next_actions = choosing_q_values.where(batch["next_avail_actions"], -torch.inf).argmax(
-        dim=-1, keepdim=True
-    )
+    choosing_q_values = next_q_values
+    if args.double_q:
+        choosing_q_values = q_network(batch["next_obs"])
+    choosing_q_values = choosing_q_values.where(batch["next_avail_actions"], -torch.inf)
+    next_actions = choosing_q_values.argmax(dim=-1, keepdim=True)  # (..., n_agents, 1)
     next_q_values = next_q_values.gather(-1, next_actions).squeeze(-1)  # (..., n_agents)
     next_q_total = target_mixer(next_q_values, batch["next_states"])  # (...)
     return batch["reward"] + args.gamma * next_q_total.masked_fill(batch["done"], 0)
@@ -208,209 +229,271 @@ def td_loss(q_network, mixer, batch, td_target):
     return (td_target - q_total).square().mean()
 
 
+def gradient_step(optimizer, parameters, loss, max_grad_norm):
+    """One step of the optimizer. Returns the loss, and the gradient's norm before clipping."""
+    optimizer.zero_grad()
+    loss.backward()
+    grad_norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+    # Stop before the optimizer spreads it over all weights: the model that is saved is a sound one.
+    if not torch.isfinite(loss + grad_norm):
+        hint = "lower --learning-rate or set --clip-gradients"
+        sys.exit(f"{Path(__file__).name}: loss is not finite: {hint}")
+    optimizer.step()
+    return loss.item(), grad_norm.item()
+
+
+@torch.no_grad()
+def soft_update(target_parameters, parameters, polyak):
+    """target <- polyak * online + (1 - polyak) * target, in place."""
+    for target, online in zip(target_parameters, parameters):
+        target.lerp_(online, polyak)
+
+
 @torch.inference_mode()
 def evaluate(env, q_network, num_episodes, device):
     """Play greedy episodes. Returns the metrics of the group `eval`."""
-    stats = defaultdict(list)
+    returns = []
+    lengths = []
+    battles_won = []  # on SMAClite
     for _ in range(num_episodes):
-        (obs, _), rewards, terminated, truncated = env.reset(), [], False, False
+        rewards = []
+        terminated = truncated = False
+        obs, _ = env.reset()
         while not (terminated or truncated):
-            q_values = q_network(torch.as_tensor(obs["obs"], device=device)).cpu().numpy()
-            obs, reward, terminated, truncated, info = env.step(
-                select_actions(q_values, obs["avail_actions"])
-            )
+            agent_obs = torch.as_tensor(obs["obs"], device=device)  # (n_agents, obs_dim)
+            q_values = q_network(agent_obs).cpu().numpy()
+            actions = select_actions(q_values, obs["avail_actions"])
+            obs, reward, terminated, truncated, info = env.step(actions)
             rewards.append(reward)
-        stats["eval/ep_reward"].append(sum(rewards))
-        stats["eval/ep_length"].append(len(rewards))
+        returns.append(sum(rewards))
+        lengths.append(len(rewards))
         if "battle_won" in info:
-            stats["eval/battle_won"].append(info["battle_won"])
-    stats["eval/std_ep_reward"] = np.std(stats["eval/ep_reward"])
-    return {tag: np.mean(values) for tag, values in stats.items()}
+            battles_won.append(info["battle_won"])
+    metrics = {"eval/ep_reward": np.mean(returns), "eval/ep_length": np.mean(lengths)}
+    if battles_won:
+        metrics["eval/battle_won"] = np.mean(battles_won)
+    metrics["eval/std_ep_reward"] = np.std(returns)
+    return metrics
 
 
 def check_args(args):
     """Raise a UsageError for an argument that cannot work. Returns the torch device."""
     bounds = {
-        f.name: (1, torch.inf) if f.type is int else (0, 1)
-        for f in fields(args)
-        if f.type in (int, float)
+        "buffer_size": (1, math.inf),
+        "total_timesteps": (1, math.inf),
+        "gamma": (0, 1),
+        "train_freq": (1, math.inf),
+        "learning_rate": (1e-12, 1e3),
+        "batch_size": (1, args.buffer_size),
+        "start_e": (0, 1),
+        "end_e": (0, 1),
+        "exploration_fraction": (0, 1),
+        "hidden_dim": (1, math.inf),
+        "hyper_dim": (1, math.inf),
+        "num_layers": (1, math.inf),
+        "target_network_update_freq": (1, math.inf),
+        "polyak": (0, 1),
+        "clip_gradients": (-math.inf, math.inf),  # anything but nan
+        "log_every": (1, math.inf),
+        "eval_steps": (1, math.inf),
+        "num_eval_ep": (1, math.inf),
+        "seed": (0, 2**31 - 1),
     }
-    bounds |= {"batch_size": (1, args.buffer_size), "clip_gradients": (-torch.inf, torch.inf)}
-    bounds |= {"learning_rate": (1e-12, 1e3), "seed": (0, 2**31 - 1)}
     for name, (low, high) in bounds.items():
-        if not low <= (value := getattr(args, name)) <= high:
-            raise UsageError(
-                f"--{name.replace('_', '-')} {value} is out of range: give one from {low} to {high}"
-            )
+        value = getattr(args, name)
+        if not low <= value <= high:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"{flag} {value} is out of range: give one from {low} to {high}")
     try:
-        problem = f"--device {args.device} is not available here: use cpu"
         device = torch.device("cuda" if args.device == "gpu" else args.device)
         parameter = nn.Parameter(torch.zeros(1, device=device))
         (parameter * parameter.item()).sum().backward()
-        problem = f"--optimizer {args.optimizer} cannot train these networks: use Adam, AdamW, RMSprop or SGD"
+    except Exception as error:
+        raise UsageError(f"--device {args.device} is not available here: use cpu") from error
+    try:
         getattr(torch.optim, args.optimizer)([parameter], lr=args.learning_rate).step()
     except Exception as error:
-        raise UsageError(problem) from error
+        problem = f"--optimizer {args.optimizer} cannot train these networks"
+        raise UsageError(f"{problem}: use Adam, AdamW, RMSprop or SGD") from error
     return device
 
 
+def fail(message):
+    """End the program with one line on stderr."""
+    print(f"{Path(__file__).name}: {message}".splitlines()[0], file=sys.stderr)
+    sys.exit(2)
+
+
 if __name__ == "__main__":
-    args, script = tyro.cli(Args), Path(__file__).stem
+    args = tyro.cli(Args)
+    script = Path(__file__).stem
+
+    # What the user can get wrong ends here, in one line, before a folder is made.
     try:
         device = check_args(args)
-        random.seed(args.seed), np.random.seed(args.seed), torch.manual_seed(args.seed)
+        random.seed(args.seed)
+        np.random.seed(args.seed)
+        torch.manual_seed(args.seed)
         env_args = (args.env_type, args.env_name, args.env_family, args.agent_ids)
         env = make_env(*env_args, seed=args.seed)
         eval_env = make_env(*env_args, seed=args.seed + 1)
-        run_name = (
-            f"{script}__{args.env_type}__{Path(args.env_name).name}__{args.seed}__{time.time_ns()}"
-        )
-        if args.use_wnb:
-            wnb = {
-                "project": args.wnb_project or None,
-                "entity": args.wnb_entity or None,
-                "name": run_name,
-            }
-            try:
-                importlib.import_module("wandb").init(
-                    config=vars(args), sync_tensorboard=True, **wnb
-                )
-            except Exception as error:
-                raise UsageError(
-                    f"--use-wnb (pip install wandb? wandb login? WANDB_MODE=offline?): {error}"
-                ) from error
     except UsageError as error:
-        print(f"{script}.py: {error}".splitlines()[0], file=sys.stderr)
-        sys.exit(2)
-    if device.type == "cpu":
-        torch.set_num_threads(
-            1
-        )  # the networks are so small that a second thread costs more than it brings
-    n_agents, obs_dim = env.observation_space["obs"].shape
-    (state_dim,), n_actions = env.observation_space["state"].shape, int(env.action_space.nvec[0])
+        fail(error)
 
+    # Networks
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # in networks this small a second thread costs more than it brings
+    n_agents, obs_dim = eval_env.observation_space["obs"].shape
+    n_agents, n_actions = eval_env.observation_space["avail_actions"].shape
+    (state_dim,) = eval_env.observation_space["state"].shape
     q_network = QNetwork(obs_dim, n_actions, args.hidden_dim, args.num_layers).to(device)
     mixer = Mixer(n_agents, state_dim, args.hyper_dim).to(device)
-    target_q_network, target_mixer = copy.deepcopy(q_network), copy.deepcopy(mixer)
+    target_q_network = copy.deepcopy(q_network)
+    target_mixer = copy.deepcopy(mixer)
     parameters = [*q_network.parameters(), *mixer.parameters()]
     target_parameters = [*target_q_network.parameters(), *target_mixer.parameters()]
-    fused = (
-        {"fused": True} if args.optimizer in ("Adam", "AdamW", "SGD") else {}
-    )  # one kernel for all parameters
+    # One kernel for all parameters, where the optimizer has it
+    fused = {"fused": True} if args.optimizer in ("Adam", "AdamW", "SGD") else {}
     optimizer = getattr(torch.optim, args.optimizer)(parameters, lr=args.learning_rate, **fused)
-    soft_update = get_ema_multi_avg_fn(
-        1 - args.polyak
-    )  # target <- polyak * online + (1 - polyak) * target
+    max_grad_norm = args.clip_gradients if args.clip_gradients > 0 else math.inf
     buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
-    saved = {
-        "script": script,
-        "args": vars(args),
-        "q_network": q_network.state_dict(),
-        "mixer": mixer.state_dict(),
-    }
-    writer = SummaryWriter(f"runs/{run_name}", flush_secs=10)
-    writer.add_text(
-        "arguments",
-        "|argument|value|\n|-|-|\n" + "\n".join(f"|{k}|{v}|" for k, v in vars(args).items()),
-    )
 
-    start_time, exploration_steps, best_reward = (
-        time.time(),
-        args.exploration_fraction * args.total_timesteps,
-        -np.inf,
-    )
-    global_step = num_episodes = num_updates = last_eval = 0
-    episode, rollout, train = defaultdict(list), defaultdict(list), {}
+    # The run's folder and its metrics
+    env_name = Path(args.env_name).name  # a map can be the path of a file
+    run_name = f"{script}__{args.env_type}__{env_name}__{args.seed}__{time.time_ns()}"
+    if args.use_wnb:
+        try:
+            import wandb
+
+            wandb.init(
+                project=args.wnb_project or None,
+                entity=args.wnb_entity or None,
+                name=run_name,
+                config=vars(args),
+                sync_tensorboard=True,
+            )
+        except Exception as error:
+            fail(f"--use-wnb (pip install wandb? wandb login? WANDB_MODE=offline?): {error}")
+    run_dir = Path("runs", run_name)
+    writer = SummaryWriter(str(run_dir), flush_secs=10)
+    rows = "\n".join(f"|{name}|{value}|" for name, value in vars(args).items())
+    writer.add_text("arguments", f"|argument|value|\n|-|-|\n{rows}")
+    writer.add_text("version", __version__)
+
+    def save(file_name):
+        """Save the weights and what made them. The file gets its name when it is whole."""
+        model = {
+            "script": script,
+            "version": __version__,
+            "args": vars(args),
+            "q_network": q_network.state_dict(),
+            "mixer": mixer.state_dict(),
+        }
+        torch.save(model, run_dir / f"{file_name}.tmp")
+        (run_dir / f"{file_name}.tmp").replace(run_dir / file_name)
+
+    start_time = time.time()
+    exploration_steps = args.exploration_fraction * args.total_timesteps
+    global_step = 0
+    num_episodes = 0
+    num_updates = 0
+    last_eval = 0  # num_episodes at the last evaluation
+    best_reward = -math.inf
+    updates = []  # (loss, gradient norm) of each update in the latest training round
+    returns = []  # of the episodes since the last log
+    lengths = []
+    battles_won = []
+    episode = defaultdict(list)
     progress = tqdm(total=args.total_timesteps, unit="step")
     try:
         obs, _ = env.reset()
         while global_step < args.total_timesteps:
+            # Act
             epsilon = np.interp(global_step, (0, exploration_steps), (args.start_e, args.end_e))
             with torch.inference_mode():
-                q_values = q_network(torch.as_tensor(obs["obs"], device=device)).cpu().numpy()
+                agent_obs = torch.as_tensor(obs["obs"], device=device)  # (n_agents, obs_dim)
+                q_values = q_network(agent_obs).cpu().numpy()
             actions = select_actions(q_values, obs["avail_actions"], epsilon)
             next_obs, reward, terminated, truncated, info = env.step(actions)
             global_step += 1
             progress.update()
+
+            # Remember
+            done = terminated or (truncated and args.timeout_is_terminal)
             episode["obs"].append(obs["obs"])  # (n_agents, obs_dim)
             episode["actions"].append(actions)  # (n_agents,)
-            episode["reward"].append(np.float32(reward))
+            episode["reward"].append(np.float32(reward))  # float32, as the networks
             episode["next_obs"].append(next_obs["obs"])
             episode["states"].append(obs["state"])  # (state_dim,)
             episode["next_states"].append(next_obs["state"])
-            episode["done"].append(terminated or (truncated and args.timeout_is_terminal))
+            episode["done"].append(done)
             episode["next_avail_actions"].append(next_obs["avail_actions"])  # (n_agents, n_actions)
             obs = next_obs
+
             if terminated or truncated:
                 buffer.add(episode)
                 num_episodes += 1
-                rollout["rollout/ep_reward"].append(sum(episode["reward"]))
-                rollout["rollout/ep_length"].append(len(episode["reward"]))
+                returns.append(sum(episode["reward"]))
+                lengths.append(len(episode["reward"]))
                 if "battle_won" in info:
-                    rollout["rollout/battle_won"].append(info["battle_won"])
+                    battles_won.append(info["battle_won"])
                 episode = defaultdict(list)
                 obs, _ = env.reset()
-                if (
-                    num_episodes >= args.batch_size
-                    and (num_episodes - args.batch_size) % args.train_freq == 0
-                ):
+
+                # Learn, as soon as the buffer holds a batch
+                training_age = num_episodes - args.batch_size
+                if training_age >= 0 and training_age % args.train_freq == 0:
                     batch = buffer.sample(args.batch_size)
-                    batch = {
-                        key: value[batch["mask"]] for key, value in batch.items()
-                    }  # (steps, ...): no padding
                     td_target = compute_td_target(
                         q_network, target_q_network, target_mixer, batch, args
                     )
                     loss = td_loss(q_network, mixer, batch, td_target)
-                    optimizer.zero_grad()
-                    loss.backward()
-                    grad_norm = nn.utils.clip_grad_norm_(
-                        parameters, max(args.clip_gradients, 0) or torch.inf
-                    )
-                    if not torch.isfinite(loss + grad_norm):
-                        sys.exit(
-                            f"{script}.py: loss is not finite: lower --learning-rate or set --clip-gradients"
-                        )
-                    optimizer.step()
+                    updates = [gradient_step(optimizer, parameters, loss, max_grad_norm)]
                     num_updates += 1
-                    train = {"train/loss": loss.item(), "train/grads": grad_norm.item()}
-                if num_episodes % args.target_network_update_freq == 0:
-                    soft_update(target_parameters, parameters, None)
 
-            metrics, finished = {}, global_step >= args.total_timesteps
-            if len(rollout["rollout/ep_reward"]) >= args.log_every or (
-                finished and rollout["rollout/ep_reward"]
-            ):
-                metrics = {tag: np.mean(values) for tag, values in (rollout | train).items()}
-                progress.set_postfix({tag[8:]: metrics[tag] for tag in rollout}, refresh=False)
-                metrics |= {"rollout/epsilon": epsilon, "rollout/num_episodes": num_episodes}
-                metrics |= {
-                    "train/num_updates": num_updates,
-                    "time/sps": global_step / (time.time() - start_time),
-                }
-                rollout.clear()
+                # Move the target networks
+                if num_episodes % args.target_network_update_freq == 0:
+                    soft_update(target_parameters, parameters, args.polyak)
+
+            # Log
+            finished = global_step >= args.total_timesteps
+            if len(returns) >= args.log_every or (finished and returns):
+                writer.add_scalar("rollout/ep_reward", np.mean(returns), global_step)
+                writer.add_scalar("rollout/ep_length", np.mean(lengths), global_step)
+                writer.add_scalar("rollout/epsilon", epsilon, global_step)
+                writer.add_scalar("rollout/num_episodes", num_episodes, global_step)
+                shown = {"ep_reward": np.mean(returns), "ep_length": np.mean(lengths)}
+                if battles_won:
+                    writer.add_scalar("rollout/battle_won", np.mean(battles_won), global_step)
+                    shown["battle_won"] = np.mean(battles_won)
+                progress.set_postfix(shown, refresh=False)
+                if updates:
+                    losses, grad_norms = zip(*updates)
+                    writer.add_scalar("train/loss", np.mean(losses), global_step)
+                    writer.add_scalar("train/grads", np.mean(grad_norms), global_step)
+                writer.add_scalar("train/num_updates", num_updates, global_step)
+                steps_per_second = global_step / (time.time() - start_time)
+                writer.add_scalar("time/sps", steps_per_second, global_step)
+                returns.clear()
+                lengths.clear()
+                battles_won.clear()
+
+            # Evaluate
             if num_episodes - last_eval >= args.eval_steps or finished:
-                last_eval, eval_metrics = (
-                    num_episodes,
-                    evaluate(eval_env, q_network, args.num_eval_ep, device),
-                )
-                progress.write(
-                    f"step {global_step:9,d}  {'  '.join(f'{k} {v:.2f}' for k, v in eval_metrics.items())}"
-                )
-                metrics |= eval_metrics
-                if args.save_model and eval_metrics["eval/ep_reward"] >= best_reward:
-                    best_reward = eval_metrics["eval/ep_reward"]
-                    torch.save(saved, f"runs/{run_name}/best_model.tmp")  # renamed when it is whole
-                    Path(f"runs/{run_name}/best_model.tmp").replace(
-                        f"runs/{run_name}/best_model.pt"
-                    )
-            for tag, value in metrics.items():
-                writer.add_scalar(tag, value, global_step)
+                last_eval = num_episodes
+                metrics = evaluate(eval_env, q_network, args.num_eval_ep, device)
+                for tag, value in metrics.items():
+                    writer.add_scalar(tag, value, global_step)
+                words = "  ".join(f"{tag} {value:.2f}" for tag, value in metrics.items())
+                progress.write(f"step {global_step:9,d}  {words}")
+                if args.save_model and metrics["eval/ep_reward"] >= best_reward:
+                    best_reward = metrics["eval/ep_reward"]
+                    save("best_model.pt")
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
         progress.close()
         if args.save_model:
-            torch.save(saved, f"runs/{run_name}/model.pt")
+            save("model.pt")
         writer.close()
         env.close()
