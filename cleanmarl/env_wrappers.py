@@ -262,3 +262,24 @@ def make_env(env_type, env_name, env_family="mpe", agent_ids=True, seed=None, re
         ) from error
     env.render_mode = render_mode
     return env
+
+
+def make_worker_env(env_args, seed):
+    import random
+    import torch
+    random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
+    return make_env(*env_args, seed=seed)
+
+
+def make_vector_env(env_type, env_name, env_family, agent_ids, seed, num_envs):
+    if env_type == "smaclite":
+        return gym.make_vec(**get_map(env_name), num_envs=num_envs, arrays=True, agent_ids=agent_ids)
+    a = (env_type, env_name, env_family, agent_ids)
+    fns = [lambda i=i: make_worker_env(a, seed + i) for i in range(num_envs)]
+    return gym.vector.AsyncVectorEnv(fns, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
+
+
+def end_workers(envs):
+    for worker in getattr(envs, "processes", ()):
+        worker.terminate()
+    envs.closed = True

@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -97,34 +98,23 @@ def batch_of(script, trajectories):
     buffer = module(script).ReplayBuffer(len(trajectories), False, torch.device("cpu"))
     for trajectory in trajectories:
         buffer.add(episode(script, trajectory))
-    batch = buffer.sample(len(trajectories))
-    first_rewards = [trajectory["reward"][0] for trajectory in trajectories]
-    order = [batch["reward"][:, 0].tolist().index(reward) for reward in first_rewards]
-    return {key: value[order] for key, value in batch.items()}
-
-
-def learner_batch(script, batch):
-    """What the loop of a script makes of a batch before the learner sees it: agents without memory need no padding."""
-    if script == "qmix_lstm":
-        return batch
-    if script == "qmix_memefficient":
-        shifted = {f"next_{key}": batch[key][:, 1:] for key in ("obs", "states")}
-        batch = batch | shifted | {key: batch[key][:, :-1] for key in ("obs", "states")}
-        batch["actions"] = batch["actions"].long()
-    return {key: value[batch["mask"]] for key, value in batch.items()}
+    with mock.patch("random.sample", lambda episodes, size: list(episodes)[:size]):
+        return buffer.sample(len(trajectories))
 
 
 def loss_of(script, networks, batch, args):
-    """The loss of a whole batch; `networks` are online and target Q-network, online and target mixer."""
-    (q_network, target_q_network, mixer, target_mixer), batch = (
-        networks,
-        learner_batch(script, batch),
-    )
+    """The loss of a whole batch; `networks` are online and target Q-network, online and target mixer.
+
+    These are the two calls that the loops of the scripts make between `buffer.sample` and
+    `gradient_step`; qmix_lstm makes the second one for every chunk.
+    """
+    q_network, target_q_network, mixer, target_mixer = networks
     td_target = module(script).compute_td_target(
         q_network, target_q_network, target_mixer, batch, args
     )
     if script == "qmix_lstm":
-        return module(script).td_loss(q_network, mixer, batch, td_target, None)[0]
+        loss, _ = module(script).td_loss(q_network, mixer, batch, td_target, None)
+        return loss
     return module(script).td_loss(q_network, mixer, batch, td_target)
 
 

@@ -14,8 +14,8 @@ from cleanmarl.qmix import Mixer
 from tests.helpers import (
     SCRIPTS,
     batch_of,
+    episode,
     gradients,
-    learner_batch,
     loss_of,
     module,
     networks_of,
@@ -101,11 +101,9 @@ class Table(torch.nn.Module):
         self.script, self.scale = script, scale
 
     def forward(self, obs, hidden=None):
-        return (
-            (self.scale * obs, (torch.zeros(1),))
-            if self.script == "qmix_lstm"
-            else self.scale * obs
-        )
+        if self.script == "qmix_lstm":
+            return self.scale * obs, (torch.zeros(1),)
+        return self.scale * obs
 
 
 def total(q_values, states):
@@ -152,7 +150,7 @@ def by_hand(done, avail_actions):
     ],
 )
 def test_td_target_by_hand(script, done, avail_actions, args, last):
-    batch = learner_batch(script, batch_of(script, [by_hand(done, avail_actions)]))
+    batch = batch_of(script, [by_hand(done, avail_actions)])
     online, target = Table(script, -1), Table(script, 2)
     td_target = module(script).compute_td_target(online, target, total, batch, args)
     first_best = 1 if args.double_q else 5
@@ -162,30 +160,29 @@ def test_td_target_by_hand(script, done, avail_actions, args, last):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_td_target_of_the_last_step_of_a_padded_row(script):
+def test_td_target_of_the_last_step_before_another_episode_or_padding(script):
     longer = random_trajectory(np.random.default_rng(0), 5, n_agents=1, obs_dim=3, state_dim=1)
     batch = batch_of(script, [by_hand(False, (1, 1, 1)), longer])
-    assert batch["mask"].tolist() == [[True] * 2 + [False] * 3, [True] * 5]
-    batch = learner_batch(script, batch)
+    if script == "qmix_lstm":
+        assert batch["mask"].tolist() == [[True] * 2 + [False] * 3, [True] * 5]
+    else:
+        assert "mask" not in batch
+        assert {len(rows) for rows in batch.values()} == {7}
     td_target = module(script).compute_td_target(
         Table(script, -1), Table(script, 2), total, batch, ARGS
     )
-    assert torch.allclose(
-        td_target.ravel()[:2], torch.tensor([0.5 + GAMMA * 20, 0.25 + GAMMA * 28])
-    )
+    expected = torch.tensor([0.5 + GAMMA * 20, 0.25 + GAMMA * 28])
+    assert torch.allclose(td_target.ravel()[:2], expected)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_loss_by_hand(script):
-    batch, args = (
-        learner_batch(script, batch_of(script, [by_hand(True, (1, 1, 1))])),
-        (Table(script, 1), total),
-    )
+    batch = batch_of(script, [by_hand(True, (1, 1, 1))])
     td_target = torch.tensor([20.0, 10.0]).view_as(batch["reward"])
-    loss = module(script).td_loss(
-        *args, batch, td_target, *([None] if script == "qmix_lstm" else [])
-    )
-    loss = loss[0] if script == "qmix_lstm" else loss
+    if script == "qmix_lstm":
+        loss, _ = module(script).td_loss(Table(script, 1), total, batch, td_target, None)
+    else:
+        loss = module(script).td_loss(Table(script, 1), total, batch, td_target)
     # Q_tot of the actions taken: 9 + state 9, and 3 + state 10.
     assert loss == pytest.approx(((20 - 18) ** 2 + (10 - 13) ** 2) / 2)
 
@@ -213,24 +210,37 @@ def test_lean_buffer_gives_the_same_loss_and_gradient(args):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_padding_changes_nothing(script):
-    networks, batch = networks_of(script), batch_of(script, trajectories())
+def test_a_batch_is_the_steps_of_its_episodes(script):
+    stored = trajectories()
+    batch = batch_of(script, stored)
+    if script == "qmix_lstm":
+        batch = {key: rows[batch["mask"]] for key, rows in batch.items() if key != "mask"}
+    expected = {
+        "obs": [trajectory["obs"][:-1] for trajectory in stored],
+        "next_obs": [trajectory["obs"][1:] for trajectory in stored],
+        "states": [trajectory["states"][:-1] for trajectory in stored],
+        "next_states": [trajectory["states"][1:] for trajectory in stored],
+        "actions": [trajectory["actions"] for trajectory in stored],
+        "reward": [trajectory["reward"] for trajectory in stored],
+        "done": [trajectory["done"] for trajectory in stored],
+        "next_avail_actions": [trajectory["avail_actions"][1:] for trajectory in stored],
+    }
+    assert set(batch) == set(expected)
+    for key, parts in expected.items():
+        assert torch.equal(batch[key], torch.as_tensor(np.concatenate(parts))), key
+
+
+def test_padding_changes_nothing():
+    networks = networks_of("qmix_lstm")
+    batch = batch_of("qmix_lstm", trajectories())
     results = []
     for filling in (None, 0, 1000):
-        padded = batch
-        if filling is not None:
-            padded = {
-                key: torch.cat(
-                    [
-                        value,
-                        torch.full_like(value[:, :4], 0 if key in ("mask", "actions") else filling),
-                    ],
-                    1,
-                )
-                for key, value in batch.items()
-            }
+        padded = {}
+        for key, value in batch.items():
+            rows = torch.full_like(value[:, :4], 0 if key in ("mask", "actions") else filling or 0)
+            padded[key] = value if filling is None else torch.cat([value, rows], 1)
         own = copy.deepcopy(networks)
-        loss = loss_of(script, own, padded, ARGS)
+        loss = loss_of("qmix_lstm", own, padded, ARGS)
         loss.backward()
         results.append([loss.detach(), *gradients(own)])
     for result in results[1:]:
@@ -250,15 +260,11 @@ def test_loss_ignores_what_is_behind_the_end_of_an_episode(script):
 def test_buffer_keeps_the_newest_episodes_and_samples_without_replacement(script):
     buffer = module(script).ReplayBuffer(4, False, torch.device("cpu"))
     for number in range(7):
-        buffer.add(
-            {
-                "reward": [np.float32(number)],
-                "obs": [np.zeros((2, 3), np.float32)],
-                "actions": [np.zeros(2, np.int64)],
-            }
-        )
-    assert sorted(buffer.sample(4)["reward"][:, 0].tolist()) == [3, 4, 5, 6]
-    draws = [buffer.sample(2)["reward"][:, 0].tolist() for _ in range(400)]
+        trajectory = random_trajectory(np.random.default_rng(number), 1)
+        trajectory["reward"][:] = number
+        buffer.add(episode(script, trajectory))
+    assert sorted(buffer.sample(4)["reward"].ravel().tolist()) == [3, 4, 5, 6]
+    draws = [buffer.sample(2)["reward"].ravel().tolist() for _ in range(400)]
     assert all(a != b for a, b in draws)
     counts = np.bincount(np.array(draws, int).ravel())[3:]
     assert counts.min() > 140  # 200 expected, standard deviation 10
@@ -271,14 +277,12 @@ def test_normalized_rewards(script):
     stored = [random_trajectory(rng, 6) for _ in range(5)]
     for trajectory in stored:
         trajectory["reward"] = trajectory["reward"] * 30 + 7
-        buffer.add({key: trajectory[key] for key in ("reward", "actions")})
+        buffer.add(episode(script, trajectory))
     rewards = np.concatenate([trajectory["reward"] for trajectory in stored]).astype(np.float64)
-    expected = (np.stack([t["reward"] for t in stored[-2:]]) - rewards.mean()) / (
-        rewards.std() + 1e-6
-    )
-    assert np.allclose(
-        np.sort(buffer.sample(2)["reward"], axis=None), np.sort(expected, axis=None), atol=1e-5
-    )
+    newest = np.stack([trajectory["reward"] for trajectory in stored[-2:]])
+    expected = (newest - rewards.mean()) / (rewards.std() + 1e-6)
+    sampled = buffer.sample(2)["reward"]
+    assert np.allclose(np.sort(sampled, axis=None), np.sort(expected, axis=None), atol=1e-5)
 
 
 def test_lean_buffer_stores_about_half(tmp_path, monkeypatch):
@@ -289,8 +293,7 @@ def test_lean_buffer_stores_about_half(tmp_path, monkeypatch):
             script, *args, "--total-timesteps", 100, cwd=tmp_path, monkeypatch=monkeypatch
         )
         episodes = program["buffer"].episodes
-        per_step[script] = sum(value.nbytes for e in episodes for value in e.values()) / sum(
-            len(e["reward"]) for e in episodes
-        )
+        size = sum(value.nbytes for e in episodes for value in e.values())
+        per_step[script] = size / sum(len(e["reward"]) for e in episodes)
         assert {value.dtype for value in episodes[0].values()} >= {torch.float32, torch.bool}
     assert per_step["qmix_memefficient"] <= 0.55 * per_step["qmix"]

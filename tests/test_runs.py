@@ -31,16 +31,7 @@ TAGS = {
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_two_step_game(script, tmp_path):
     """Section 5 of the paper: QMIX finds the 8 behind the risky 2B; additive value functions settle for 7."""
-    args = (
-        "--env-type",
-        "pz",
-        "--env-family",
-        "tests.envs",
-        "--env-name",
-        "two_step_game",
-        "--total-timesteps",
-        4000,
-    )
+    args = ["--env-type", "pz", "--env-family", "tests.envs", "--env-name", "two_step_game", "--total-timesteps", "4000"]
     run(
         script,
         *args,
@@ -65,10 +56,7 @@ def test_two_step_game(script, tmp_path):
 def test_every_metric_is_logged(script, env, tmp_path):
     # An episode of pursuit takes 500 steps; parallel environments need 500 steps each to finish one.
     few = (
-        "--batch-size",
-        1,
-        "--num-eval-ep",
-        1,
+        *["--batch-size", "1", "--num-eval-ep", "1"],
         *(("--num-envs", 1) if script == "qmix_multienvs" else ()),
     )
     small = (*few, "--train-freq", 1) if env == PURSUIT else ("--batch-size", 4, "--eval-steps", 10)
@@ -114,18 +102,7 @@ def test_the_same_command_gives_the_same_run(script, env, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         cwd = tmp_path / name
         cwd.mkdir()
-        args = (
-            "--seed",
-            seed,
-            "--batch-size",
-            4,
-            "--log-every",
-            2,
-            "--eval-steps",
-            10,
-            "--total-timesteps",
-            1200,
-        )
+        args = f"--seed {seed} --batch-size 4 --log-every 2 --eval-steps 10 --total-timesteps 1200".split()
         run(script, *env, *args, cwd=cwd)
         runs.append(
             {tag: events for tag, events in scalars(cwd).items() if not tag.startswith("time/")}
