@@ -6,7 +6,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.helpers import CLOCK, REPO, SCRIPTS, module, run, run_dir, run_here, scalars
+from tests.helpers import CLOCK, SCRIPTS, module, run, run_dir, run_here, scalars
 
 LBF = ("--env-type", "lbf", "--env-name", "Foraging-5x5-2p-1f-v3")
 SPREAD = ("--env-type", "pz", "--env-name", "simple_spread_v3")
@@ -191,22 +191,3 @@ def test_no_model_if_not_wanted(tmp_path, monkeypatch):
         monkeypatch=monkeypatch,
     )
     assert not (run_dir(tmp_path) / "model.pt").exists()
-
-
-def test_readme_names_only_files_and_arguments_that_exist():
-    readme = (REPO / "README.md").read_text()
-    for word in readme.replace("`", " ").split():
-        if word.startswith("cleanmarl/") and word.endswith(".py"):
-            assert (REPO / word).exists(), word
-    programs = [*(module(script).Args() for script in SCRIPTS), module("evaluate").Args("runs/...")]
-    fields = {field for args in programs for field in vars(args)}
-    flags = {word.strip('`.,;:)("') for word in readme.split() if word.strip("`(").startswith("--")}
-    known = {f"--{field.replace('_', '-')}" for field in fields} | {
-        "--logdir",
-        "--help",
-        "--keep-going",
-        "--parts",
-        "--envs",
-        "--figure",
-    }
-    assert {flag.split("=")[0] for flag in flags} <= known
