@@ -180,8 +180,8 @@ SMAC_MAPS = (
         "3s_vs_5z", allies="3 stalker", enemies="5 zealot", terrain="ALL_GREEN", episode_limit=250,
     ),
     smac_map(
-        "1c3s5z", allies="1 colossus, 3 stalker, 5 zealot", enemies="1 colossus, 3 stalker, 5 zealot",
-        types="colossus stalker zealot", episode_limit=180,
+        "1c3s5z", types="colossus stalker zealot", episode_limit=180,
+        allies="1 colossus, 3 stalker, 5 zealot", enemies="1 colossus, 3 stalker, 5 zealot",
     ),
     smac_map(
         "2m_vs_1z", allies="2 marine", enemies="1 zealot", terrain="ALL_GREEN", episode_limit=150,
