@@ -1,4 +1,4 @@
-"""The ids of the maps in gymnasium's registry, and the functions that make environments of map files.
+"""The ids of the maps in gymnasium's registry, and what makes environments of map files.
 
 This layer stands on ``vector``, ``environment``, ``map_files`` and ``maps``.
 """
