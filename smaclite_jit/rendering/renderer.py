@@ -9,7 +9,6 @@ import numpy as np
 
 from smaclite_jit import battle as b
 from smaclite_jit.rendering.sprites import draw_unit, mix, open_window, pixels, pygame, stroke, xy
-from smaclite_jit.turn_order import draw_order
 from smaclite_jit.units import AIR
 
 FINE = 2  # everything is drawn this many times larger and smoothed down
@@ -37,28 +36,30 @@ HEALTH, SHIELD, ENERGY, HEALED, BLAST, NEITHER = (
 )
 
 
-def attacks(old, f, g, c):
-    """The (attacker, target) unit ids of one tick, from f before and after it.
+def attacks(old, units, kinds):
+    """The (attacker, target) unit ids of one tick, from the units before and after it.
 
     Only an attack makes a cooldown rise. Weapons with next to no cooldown show by the damage, and healing by energy
     that has not grown or a pool that has changed.
     """
-    acting = np.where(g[b.ORDER] == b.ACT, g[b.ORDER_TARGET], b.NOBODY)
-    target = np.where(c[b.ENEMY] == 1, g[b.TARGET], acting)
-    hurt = (f[b.HP] + f[b.SHIELD] < old[b.HP] + old[b.SHIELD])[target]
-    fired = (f[b.COOLDOWN] > old[b.COOLDOWN]) | (
-        (c[b.WEAPON_COOLDOWN] <= b.DT) & hurt & (old[b.HP] > 0)
+    acting = np.where(units["order"] == b.ACT, units["order_target"], b.NOBODY)
+    target = np.where(kinds["enemy"], units["target"], acting)
+    hurt = (units["hp"] + units["shield"] < old["hp"] + old["shield"])[target]
+    fired = (units["cooldown"] > old["cooldown"]) | (
+        (kinds["weapon_cooldown"] <= b.DT) & hurt & (old["hp"] > 0)
     )
-    rested = np.minimum(c[b.MAX_ENERGY], old[b.ENERGY] + b.ENERGY_REGENERATION)
-    healed = ((f[b.HEAL_POOL] != old[b.HEAL_POOL]) | (f[b.ENERGY] < rested)) & (f[b.HP] > 0)
-    done = np.where(c[b.KIND] == b.HEAL, healed, fired) & (target != b.NOBODY)
+    rested = np.minimum(kinds["max_energy"], old["energy"] + b.ENERGY_REGENERATION)
+    healed = ((units["heal_pool"] != old["heal_pool"]) | (units["energy"] < rested)) & (
+        units["hp"] > 0
+    )
+    done = np.where(kinds["targeter"] == b.HEAL, healed, fired) & (target != b.NOBODY)
     return [(int(i), int(target[i])) for i in np.flatnonzero(done)]
 
 
 class Renderer:
     """Draws the battle of an environment.
 
-    `draw` takes any f and g, also interpolated ones; `ticks` has those of the last step. Surfaces are made when they
+    `draw` takes any units, also interpolated ones; `ticks` has those of the last step. Surfaces are made when they
     are needed, and are no part of a copy. While `selected` is the id of a living unit, a circle shows how far it can
     shoot or heal: at all it touches. Ids are in the order of the map's groups.
     """
@@ -74,7 +75,7 @@ class Renderer:
         )
         self.selected = None
         y, x = np.nonzero(arena.walkable)
-        x, y = np.append(x, arena.first_f[b.X]), np.append(y, arena.first_f[b.Y])
+        x, y = np.append(x, arena.first_units["x"]), np.append(y, arena.first_units["y"])
         left, right, bottom, top = np.floor([x.min() - 1, x.max() + 2, y.min() - 1, y.max() + 2])
         padding = max(
             0, np.ceil((max(17, 0.7 * (top - bottom)) - (right - left)) / 2)
@@ -96,43 +97,33 @@ class Renderer:
         self.before, self.played, self.events = None, [], []
 
     def note(self, before, actions, reward):
-        """A step has been taken. `before` are copies of f, g and r from before it."""
+        """A step has been taken. `before` are copies of units and rng_state from before it."""
         self.steps, self.total, self.reward = self.steps + 1, self.total + reward, reward
         self.before, self.played = (*before, actions), []
 
     def ticks(self):
-        """The last step tick by tick: a list of (f, g, events), played again on the copies. Empty after a reset.
+        """The last step tick by tick: a list of (units, events), played again on the copies. Empty after a reset.
 
         Events are (age in ticks, attacker, target), of the eight ticks up to this one.
         """
         if self.before is not None:
-            (f, g, r, actions), m, now = self.before, self.env.arena, b.TICKS * (self.steps - 1)
+            (units, rng_state, actions), rules = self.before, self.env.arena.rules
+            now = b.TICKS * (self.steps - 1)
             recent, self.before = [event for event in self.events if event[0] > now - b.TICKS], None
-            b.give_orders(f, g, m.c, actions, m.ids)
+            b.give_orders(units, rules.kinds, rules.agents, rules.enemies, actions)
             for tick in range(now + 1, now + b.TICKS + 1):
-                old = f.copy()
-                draw_order(r, g[b.ALIVE], g[b.DRAWN])
-                b.tick(
-                    f,
-                    g,
-                    m.c,
-                    m.damage,
-                    m.rectangles,
-                    *self.env.plan[:3],
-                    g[b.DRAWN],
-                    m.lines,
-                    m.work,
-                )
-                recent += [(tick, i, j) for i, j in attacks(old, f, g, m.c)]
+                old = units.copy()
+                b.play_ticks(units, rules, rng_state, 1)
+                recent += [(tick, i, j) for i, j in attacks(old, units, rules.kinds)]
                 events = [(tick - then, i, j) for then, i, j in recent if tick - then < b.TICKS]
-                self.played.append((f.copy(), g.copy(), events))
+                self.played.append((units.copy(), events))
             self.events = recent
         return self.played
 
     def render(self):
         """The current state with the attacks of the last step: (height, width, 3) uint8, north at the top."""
         played = self.ticks()
-        return pixels(self.draw(self.env.f, self.env.g, played[-1][2] if played else ()))
+        return pixels(self.draw(self.env.units, played[-1][1] if played else ()))
 
     def render_ticks(self):
         """The last step as a list of pictures like `render`'s, one a tick; after a reset that of the first state."""
@@ -144,7 +135,7 @@ class Renderer:
             return
         if self.window is None:
             self.window, self.clock = open_window(self.size, self.env.map_name), pygame.time.Clock()
-        frames = self.ticks() or [(self.env.f, self.env.g, ())]
+        frames = self.ticks() or [(self.env.units, ())]
         for frame in frames[-1:] if self.shown == self.steps else frames:
             if any(event.type == pygame.QUIT for event in pygame.event.get()):
                 self.close()
@@ -160,51 +151,51 @@ class Renderer:
             self.window = None
             pygame.display.quit()
 
-    def draw(self, f, g, events=()):
-        """A Surface with the units of f and g (rows as in battle.py) and events (age in ticks, attacker, target)."""
+    def draw(self, units, events=()):
+        """A Surface with the units (records as in arena.py) and events (age in ticks, attacker, target)."""
         pygame.font.init()
-        m, c, scale = self.env.arena, self.env.arena.c, self.cell * FINE
+        m, kinds, scale = self.env.arena, self.env.arena.kinds, self.cell * FINE
         if self.background is None:
             self.background = self.draw_background()
         canvas, (width, height) = self.background.copy(), self.background.get_size()
         # Screen positions are complex, down is positive. Some maps are open: those who leave are shown at the border.
-        x = np.clip((f[b.X] - self.left) * scale, scale / 2, width - scale / 2)
+        x = np.clip((units["x"] - self.left) * scale, scale / 2, width - scale / 2)
         y = (
-            np.clip((self.top - f[b.Y]) * scale, scale / 2, height - 2 * STRIP * FINE - scale / 2)
+            np.clip((self.top - units["y"]) * scale, scale / 2, height - 2 * STRIP * FINE - scale / 2)
             + STRIP * FINE
         )
-        at, radius, extent = x + 1j * y, c[b.RADIUS] * scale, c[b.EXTENT] * scale
-        colours, alive = [SIDES[int(enemy)] for enemy in c[b.ENEMY]], np.flatnonzero(g[b.ALIVE])
+        at, radius, extent = x + 1j * y, kinds["radius"] * scale, kinds["extent"] * scale
+        colours, alive = [SIDES[int(enemy)] for enemy in kinds["enemy"]], np.flatnonzero(units["alive"])
         for age, i, _ in events:
-            if c[b.KIND, i] == b.KAMIKAZE:
+            if kinds["targeter"][i] == b.KAMIKAZE:
                 pygame.draw.circle(
                     canvas, mix(BLAST, WALKABLE, 0.6 + age / 20), xy(at[i]), extent[i]
                 )
                 pygame.draw.circle(
                     canvas, mix(colours[i], WALKABLE, age / 10), xy(at[i]), extent[i], 4
                 )
-        for i in np.flatnonzero(g[b.ALIVE] == 0):
+        for i in np.flatnonzero(~units["alive"]):
             for arm in (0.6 + 0.6j, 0.6 - 0.6j):
                 ends = at[i] - arm * radius[i], at[i] + arm * radius[i]
                 stroke(canvas, mix(colours[i], WALKABLE, 0.5), 4, *ends)
         if self.selected in alive:
-            reach = (c[b.RANGE, self.selected] + c[b.RADIUS, self.selected]) * scale
+            reach = (kinds["attack_range"] + kinds["radius"])[self.selected] * scale
             pygame.draw.circle(
                 canvas, mix(colours[self.selected], WALKABLE, 0.4), xy(at[self.selected]), reach, 3
             )
-        for i in sorted(alive, key=lambda i: c[b.PLANE, i] == AIR):
-            if c[b.PLANE, i] == AIR:
+        for i in sorted(alive, key=lambda i: kinds["plane"][i] == AIR):
+            if kinds["plane"][i] == AIR:
                 shadow = at[i] + scale * (0.3 + 0.45j)
                 pygame.draw.circle(canvas, mix(WALKABLE, "black", 0.4), xy(shadow), 0.8 * radius[i])
             draw_unit(
-                canvas, m.unit_names[i], colours[i], at[i], radius[i], heading(f, g, c, events, i)
+                canvas, m.unit_names[i], colours[i], at[i], radius[i], heading(units, kinds, events, i)
             )
         for age, i, j in events:
-            if c[b.KIND, i] != b.KAMIKAZE and at[i] != at[j]:
+            if kinds["targeter"][i] != b.KAMIKAZE and at[i] != at[j]:
                 ahead = (at[j] - at[i]) / abs(at[j] - at[i])
                 draw_attack(
                     canvas,
-                    c[b.KIND, i],
+                    kinds["targeter"][i],
                     colours[i],
                     age,
                     at[i],
@@ -215,11 +206,11 @@ class Renderer:
                 )
         for i in alive:
             draw_bars(
-                canvas, f[:, i], c[:, i], at[i].real, at[i].imag - radius[i], max(2 * radius[i], 28)
+                canvas, units[i], kinds[i], at[i].real, at[i].imag - radius[i], max(2 * radius[i], 28)
             )
         score = [(None, f"step {self.steps}")]
-        for name, colour, side in zip(("agents", "enemies"), SIDES, (~m.enemy, m.enemy)):
-            score.append((colour, f"{name} {g[b.ALIVE, side].sum()}/{side.sum()}"))
+        for name, colour, side in zip(("agents", "enemies"), SIDES, (~kinds["enemy"], kinds["enemy"])):
+            score.append((colour, f"{name} {units['alive'][side].sum()}/{side.sum()}"))
         write(
             canvas,
             STRIP,
@@ -243,18 +234,21 @@ class Renderer:
         for y in (0, height - STRIP * FINE):
             canvas.fill("black", (0, y, width, STRIP * FINE))
         legend = [(name, name.lower().replace("_", " ")) for name in dict.fromkeys(m.unit_names)]
-        legend += [(HEALTH, "health"), (SHIELD, "shield")][: 1 + m.c[b.MAX_SHIELD].any()]
-        legend += [(ENERGY, "energy"), (HEALED, "healing")] if m.c[b.HEALER].any() else []
+        legend += [(HEALTH, "health"), (SHIELD, "shield")][: 1 + m.kinds["max_shield"].any()]
+        legend += [(ENERGY, "energy"), (HEALED, "healing")] if m.kinds["healer"].any() else []
         write(canvas, height - STRIP, legend)
         return canvas
 
 
-def heading(f, g, c, events, i):
+def heading(units, kinds, events, i):
     """Where unit i looks, complex: at what it has just attacked, else its target, else ahead, else the other side."""
-    target = [g[b.TARGET, i], *(j for _, attacker, j in events if attacker == i)][-1]
-    way = f[[b.X, b.Y], target] - f[[b.X, b.Y], i] if target != b.NOBODY else f[[b.VX, b.VY], i]
+    target = [units["target"][i], *(j for _, attacker, j in events if attacker == i)][-1]
+    unit, foe = units[i], units[target]
+    way = (unit["vx"], unit["vy"])
+    if target != b.NOBODY:
+        way = (foe["x"] - unit["x"], foe["y"] - unit["y"])
     length = np.hypot(*way)
-    return complex(*way) / length if length > 1e-3 else 1 - 2 * c[b.ENEMY, i]
+    return complex(*way) / length if length > 1e-3 else 1 - 2 * int(kinds["enemy"][i])
 
 
 def draw_attack(canvas, kind, colour, age, start, end, ahead, radii, extent):
@@ -274,21 +268,21 @@ def draw_attack(canvas, kind, colour, age, start, end, ahead, radii, extent):
         stroke(canvas, mix("white", WALKABLE, fade), 2, end - arm, end + arm)
 
 
-def draw_bars(canvas, f, c, x, y, width):
+def draw_bars(canvas, unit, kind, x, y, width):
     """From below to above the energy of healers, health, and the shield of those who have one."""
-    colour = [int(255 * part) for part in hsv_to_rgb(f[b.HP] / c[b.MAX_HP] / 3, 0.75, 0.85)]
+    colour = [int(255 * part) for part in hsv_to_rgb(unit["hp"] / kind["max_hp"] / 3, 0.75, 0.85)]
     bars = (
-        (ENERGY, b.ENERGY, b.MAX_ENERGY),
-        (colour, b.HP, b.MAX_HP),
-        (SHIELD, b.SHIELD, b.MAX_SHIELD),
+        (ENERGY, "energy", "max_energy"),
+        (colour, "hp", "max_hp"),
+        (SHIELD, "shield", "max_shield"),
     )
-    for colour, variable, most in bars if c[b.HEALER] else bars[1:]:
-        if c[most] > 0:
+    for colour, variable, most in bars if kind["healer"] else bars[1:]:
+        if kind[most] > 0:
             y -= 7
             canvas.fill(
                 "#505050", (x - width / 2 - 1, y - 1, width + 2, 8), pygame.BLEND_MULT
             )  # darkens what is below
-            canvas.fill(colour, (x - width / 2, y, width * min(f[variable] / c[most], 1), 6))
+            canvas.fill(colour, (x - width / 2, y, width * min(unit[variable] / kind[most], 1), 6))
 
 
 def write(canvas, y, items):
