@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.recfunctions import structured_to_unstructured
 
 from smaclite_jit import MAPS
-from smaclite_jit import battle as b
 from smaclite_jit.arena import Arena
 from smaclite_jit.environment import SMACliteEnv
 from smaclite_jit.map_files import MapError, load_map
@@ -93,17 +93,23 @@ def play(env, seed, attack=False):
     env.reset(seed=seed)
     inner = env.unwrapped
     while not over:
-        available = [np.flatnonzero(row) for row in inner.avail]
+        available = [np.flatnonzero(row) for row in inner.avail_actions]
         _, reward, done, truncated, _ = env.step(
             [int(row[-1] if attack else rng.choice(row)) for row in available]
         )
         rewards.append(reward)
         over = done or truncated or len(rewards) == inner.episode_limit
         assert all(
-            np.isfinite(values).all() for values in (inner.f, inner.obs, inner.state, rewards)
+            np.isfinite(values).all()
+            for values in (
+                structured_to_unstructured(inner.units),
+                inner.obs,
+                inner.state,
+                rewards,
+            )
         )
         assert np.abs(inner.obs).max() <= 1
-        assert inner.avail.any(axis=1).all()
+        assert inner.avail_actions.any(axis=1).all()
     return rewards
 
 
@@ -112,8 +118,10 @@ def test_every_map_survives_being_written_and_read(name, write):
     path = write(described(MAPS[name]))
     ours, theirs = Arena(load_map(path)), Arena(MAPS[name])
     for key, value in vars(theirs).items():
-        if key != "scenario":
+        if key not in ("scenario", "rules"):
             assert np.array_equal(getattr(ours, key), value), key
+    for key, value in theirs.rules._asdict().items():
+        assert np.array_equal(getattr(ours.rules, key), value), key
     assert ours.scenario == theirs.scenario
     env = SMACliteEnv(map_file=path)
     assert env.map_name == name
@@ -128,8 +136,8 @@ def test_the_example():
     assert inner.arena.unit_names == ["SNIPER"] * 2 + ["ZEALOT"] * 2 + ["ZERGLING"] * 8 + [
         "STALKER"
     ]
-    assert inner.arena.c[b.TYPE].tolist() == [0, 0, 1, 1, *[2] * 8, 3]
-    assert inner.arena.damage[0].tolist() == [*[35] * 12, 20]
+    assert inner.arena.kinds["type_id"].tolist() == [0, 0, 1, 1, *[2] * 8, 3]
+    assert inner.arena.rules.damage[0].tolist() == [*[35] * 12, 20]
     assert not inner.arena.walkable[9, 11]
     assert inner.arena.walkable[9, 12]
     assert sum(play(env, 1)) > 0
@@ -508,5 +516,5 @@ def test_no_file_whatsoever_raises_anything_else(tmp_path_factory, data):
     env = SMACliteEnv(map_file=folder / "map.json")  # what is accepted is played
     env.reset(seed=0)
     for _ in range(3):
-        env.step([int(np.flatnonzero(row)[-1]) for row in env.avail])
-    assert np.isfinite(env.f).all()
+        env.step([int(np.flatnonzero(row)[-1]) for row in env.avail_actions])
+    assert np.isfinite(structured_to_unstructured(env.units)).all()

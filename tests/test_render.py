@@ -56,18 +56,18 @@ def test_the_picture_follows_the_state():
     env.reset(seed=1)
     first = env.render()
     changes = {
-        "hurt": (b.HP, 40),
-        "without shield": (b.SHIELD, 0),
-        "further north": (b.Y, 20),
-        "hidden": (b.X, 5),
+        "hurt": ("hp", 40),
+        "without shield": ("shield", 0),
+        "further north": ("y", 20),
+        "hidden": ("x", 5),
     }
     pictures = [first]
-    for row, value in changes.values():
+    for field, value in changes.values():
         env.reset()
-        env.f[row, 0] = value
+        env.units[field][0] = value
         pictures.append(env.render())
     env.reset()
-    env.g[b.ALIVE, 0] = 0
+    env.units["alive"][0] = False
     pictures.append(env.render())
     assert len({picture.tobytes() for picture in pictures}) == len(changes) + 2
     moved = np.argwhere(
@@ -122,30 +122,30 @@ def test_maps_of_any_size_and_units_of_any_type(columns, rows, monkeypatch):
 def test_ticks_play_the_last_step_again(name):
     env = SMACliteEnv(name, render_mode="rgb_array")
     env.reset(seed=3)
-    c, healed, done = env.arena.c, 0, False
+    kinds, healed, done = env.arena.kinds, 0, False
     assert env.renderer.ticks() == []
     while not done and env.renderer.steps < 30:
-        f = env.f.copy()
+        before = env.units.copy()
         done = env.step(scripted(env))[2]
         ticks = env.renderer.ticks()
         assert len(ticks) == b.TICKS
-        assert np.array_equal(ticks[-1][0], env.f)
-        assert np.array_equal(ticks[-1][1], env.g)
-        for after, _, events in ticks:
+        assert np.array_equal(ticks[-1][0], env.units)
+        for after, events in ticks:
             now = [(i, j) for age, i, j in events if age == 0]
-            spread = [i for i, _ in now if c[b.KIND, i] in (b.KAMIKAZE, b.LASER)]
+            spread = [i for i, _ in now if kinds["targeter"][i] in (b.KAMIKAZE, b.LASER)]
             hurt = np.flatnonzero(
-                (after[b.HP] + after[b.SHIELD] < f[b.HP] + f[b.SHIELD]) & (after[b.HP] > 0)
+                (after["hp"] + after["shield"] < before["hp"] + before["shield"])
+                & (after["hp"] > 0)
             )
             assert set(hurt) <= {j for _, j in now} or spread
             for i, j in now:
-                if c[b.KIND, i] == b.HEAL:
-                    assert c[b.ENEMY, i] == c[b.ENEMY, j]
+                if kinds["targeter"][i] == b.HEAL:
+                    assert kinds["enemy"][i] == kinds["enemy"][j]
                     healed += 1
                 else:
-                    assert c[b.ENEMY, i] != c[b.ENEMY, j]
-                    assert after[b.COOLDOWN, i] == c[b.WEAPON_COOLDOWN, i]
-            f = after
+                    assert kinds["enemy"][i] != kinds["enemy"][j]
+                    assert after["cooldown"][i] == kinds["weapon_cooldown"][i]
+            before = after
     assert (healed > 0) == (name == "MMM")
 
 
@@ -177,18 +177,20 @@ def test_the_range_of_a_selected_unit():
         drawn[renderer.selected] = env.render()
         changed = np.argwhere((drawn[renderer.selected] != plain).any(axis=-1))
         middle = (changed.min(axis=0) + changed.max(axis=0)) / 2
-        reach = (env.arena.c[b.RANGE] + env.arena.c[b.RADIUS])[renderer.selected] * renderer.cell
-        unit = env.f[[b.X, b.Y], renderer.selected]
+        kind = env.arena.kinds[renderer.selected]
+        reach = (kind["attack_range"] + kind["radius"]) * renderer.cell
+        unit = env.units[renderer.selected]
         at = (
-            STRIP + (renderer.top - unit[1]) * renderer.cell,
-            (unit[0] - renderer.left) * renderer.cell,
+            STRIP + (renderer.top - unit["y"]) * renderer.cell,
+            (unit["x"] - renderer.left) * renderer.cell,
         )
         assert middle == pytest.approx(at, abs=2)
         assert (changed.max(axis=0) - changed.min(axis=0)) / 2 == pytest.approx(reach, abs=3)
     assert (drawn[1] != drawn[4]).any()
     for renderer.selected in (None, 99, -1):
         assert np.array_equal(env.render(), plain)
-    renderer.selected, env.g[b.ALIVE, 1] = None, 0
+    renderer.selected = None
+    env.units["alive"][1] = False
     dead = env.render()
     renderer.selected = 1
     assert np.array_equal(env.render(), dead)
@@ -196,10 +198,11 @@ def test_the_range_of_a_selected_unit():
 
 def test_pictures_between_two_ticks():
     env = fought()
-    (f, g, events), (later, _, _) = env.renderer.ticks()[-2:]
-    middle = f.copy()
-    middle[:2] = (f[:2] + later[:2]) / 2
-    assert env.renderer.draw(middle, g, events).get_size() == env.render().shape[1::-1]
+    (units, events), (later, _) = env.renderer.ticks()[-2:]
+    middle = units.copy()
+    for field in ("x", "y"):
+        middle[field] = (units[field] + later[field]) / 2
+    assert env.renderer.draw(middle, events).get_size() == env.render().shape[1::-1]
 
 
 def test_rendering_does_not_change_the_battle():
@@ -214,9 +217,8 @@ def test_rendering_does_not_change_the_battle():
                 rendered.render()
             assert np.array_equal(ours[0], theirs[0])
             assert ours[1:] == theirs[1:]
-            assert np.array_equal(plain.f, rendered.f)
-            assert np.array_equal(plain.g, rendered.g)
-            assert np.array_equal(plain.r, rendered.r)
+            assert np.array_equal(plain.units, rendered.units)
+            assert np.array_equal(plain.rng_state, rendered.rng_state)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
