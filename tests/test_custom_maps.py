@@ -189,7 +189,8 @@ def test_order_of_the_unit_types(write):
         assert load_map(path).type_ids == ()
 
 
-WALL = ["".join("X" if x == 16 or (x, y) == (0, 31) else "_" for x in range(32)) for y in range(32)]
+WALL_ROW = "_" * 16 + "X" + "_" * 15
+WALL = [WALL_ROW] * 31 + ["X" + WALL_ROW[1:]]  # from south to north, and the cell (0, 31)
 SCOUT = SNIPER | {"plane": "AIR", "speed": 6, "attack_range": "MELEE"}
 STRIDER = SNIPER | {"plane": "COLOSSUS", "size": 3, "targeter": "LASER_BEAM"}
 STRIDER |= {"targeter_kwargs": {"width": 3, "height": 1}, "valid_targets": ["GROUND", "COLOSSUS"]}
