@@ -68,8 +68,8 @@ def within(unit, other, limit):
 
 
 @njit(cache=True, inline="always")
-def in_range(units, kinds, i, j):
-    return within(units[i], units[j], kinds[i].attack_range + kinds[i].radius + kinds[j].radius)
+def in_range(unit, kind, other, other_kind):
+    return within(unit, other, kind.attack_range + kind.radius + other_kind.radius)
 
 
 @njit(cache=True, inline="always")
@@ -136,8 +136,9 @@ def clean_up(units, kinds):
                 unit.target = unit.order_target
         elif unit.target != NOBODY:
             foe = units[unit.target]
+            reached = in_range(unit, kinds[i], foe, kinds[unit.target])
             # Who attacks this unit is kept, however far away.
-            if foe.hp <= 0 or (foe.target != i and not in_range(units, kinds, i, unit.target)):
+            if foe.hp <= 0 or not (reached or foe.target == i):
                 unit.target = NOBODY
         unit.had_target = unit.target != NOBODY
 
@@ -217,33 +218,36 @@ def seek(unit, x, y, speed):
 
 
 @njit(cache=True)
-def approach(units, kinds, i, target, speed):
+def approach(unit, kind, target, target_kind, speed):
     """Prefer to go to the target or, in range of it, to stand still and attack."""
-    if in_range(units, kinds, i, target) and can_hit(kinds[i], kinds[target]):
-        units[i].attacking = True
-        stand_still(units[i])
+    if in_range(unit, kind, target, target_kind) and can_hit(kind, target_kind):
+        unit.attacking = True
+        stand_still(unit)
     else:
-        seek(units[i], units[target].x, units[target].y, speed)
+        seek(unit, target.x, target.y, speed)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def prepare_agent(units, kinds, i):
     """An agents' unit does what it is told."""
     unit = units[i]
+    kind = kinds[i]
+    target = unit.order_target
     if unit.order == MOVE:
-        seek(unit, unit.to_x, unit.to_y, kinds[i].speed)
+        seek(unit, unit.to_x, unit.to_y, kind.speed)
     elif unit.order == ACT:
-        approach(units, kinds, i, unit.order_target, kinds[i].speed)
+        approach(unit, kind, units[target], kinds[target], kind.speed)
     else:
         stand_still(unit)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def prepare_enemy(units, kinds, i, attack_x, attack_y, largest_radius, ally_healer):
     """An enemy picks a target, and goes to it or to the attack point."""
     unit = units[i]
-    speed = kinds[i].speed
-    if kinds[i].healer:
+    kind = kinds[i]
+    speed = kind.speed
+    if kind.healer:
         if not unit.had_target:
             unit.target, slowest = weakest_patient(units, kinds, i, largest_radius)
             if slowest < math.inf:
@@ -254,19 +258,16 @@ def prepare_enemy(units, kinds, i, attack_x, attack_y, largest_radius, ally_heal
         better = nearest_foe(units, kinds, i, largest_radius, False)
         if better != NOBODY:
             unit.target = better
-    if unit.target == NOBODY:
+    target = unit.target
+    if target == NOBODY:
         seek(unit, attack_x, attack_y, speed)
     else:
-        approach(units, kinds, i, unit.target, speed)
+        approach(unit, kind, units[target], kinds[target], speed)
 
 
 @njit(cache=True)
-def prepare(units, rules):
+def prepare(units, kinds, attack_x, attack_y, largest_radius):
     """The enemies pick targets; everybody gets a preferred velocity."""
-    kinds = rules.kinds
-    attack_x = rules.attack_x
-    attack_y = rules.attack_y
-    largest_radius = rules.largest_radius
     ally_healer = False
     for i in range(len(units)):
         if units[i].alive and kinds[i].healer and not kinds[i].enemy:
@@ -332,11 +333,8 @@ def collect_half_planes(units, kinds, i, rectangles, largest_radius, half_planes
 
 
 @njit(cache=True)
-def avoid_collisions(units, rules, half_planes, scratch):
+def avoid_collisions(units, kinds, rectangles, largest_radius, half_planes, scratch):
     """Find the new velocities, all from the same snapshot. Units that want to stand still are never pushed."""
-    kinds = rules.kinds
-    rectangles = rules.rectangles
-    largest_radius = rules.largest_radius
     for i in range(len(units)):
         unit = units[i]
         if not unit.alive:
@@ -480,7 +478,7 @@ def heal(unit, patient, max_hp):
     patient.hp += amount
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def attack(units, kinds, damage, i, target, largest_radius):
     """One attack, or a tick of healing. Returns the reward."""
     targeter = kinds[i].targeter
@@ -518,12 +516,12 @@ def take_turn(units, kinds, damage, i, largest_radius):
 
 
 @njit(cache=True)
-def take_turns(units, rules, turns):
+def take_turns(units, kinds, damage, largest_radius, turns):
     """One unit after the other takes its turn, unless it has died. Returns the reward."""
     reward = 0.0
     for i in turns:
         if i != NOBODY and units[i].hp > 0:
-            reward += take_turn(units, rules.kinds, rules.damage, i, rules.largest_radius)
+            reward += take_turn(units, kinds, damage, i, largest_radius)
     return reward
 
 
@@ -557,11 +555,13 @@ def tick(units, rules, turns, half_planes, scratch):
     float
         The reward, not yet scaled and without that of the victory.
     """
+    kinds = rules.kinds
+    largest_radius = rules.largest_radius
     index_positions(units)
-    clean_up(units, rules.kinds)
-    prepare(units, rules)
-    avoid_collisions(units, rules, half_planes, scratch)
-    reward = take_turns(units, rules, turns)
+    clean_up(units, kinds)
+    prepare(units, kinds, rules.attack_x, rules.attack_y, largest_radius)
+    avoid_collisions(units, kinds, rules.rectangles, largest_radius, half_planes, scratch)
+    reward = take_turns(units, kinds, rules.damage, largest_radius, turns)
     remove_dead(units)
     return reward
 

@@ -39,7 +39,7 @@ def walkable_at(walkable, x, y):
     return inside and walkable[int(y), int(x)]
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def fill_avail_actions(units, rules, avail_actions):
     """Fill `avail_actions` (n_agents, n_actions) with zeros and ones."""
     kinds = rules.kinds
@@ -77,7 +77,7 @@ def share(value, most):
     return value / most if most > 0 else 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def fill_observations(units, rules, avail_actions, obs):
     """Fill `obs` (n_agents, obs_size).
 
@@ -157,7 +157,7 @@ def fill_observations(units, rules, avail_actions, obs):
         assert at == obs.shape[1], "the blocks do not add up to the size of an observation"
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def fill_state(units, rules, last_actions, n_actions, state):
     """Fill `state` (state_size,): a block for each agent, one for each enemy, and the last actions, one-hot.
 
