@@ -242,8 +242,10 @@ def prepare_agent(units, kinds, i):
 
 
 @njit(cache=True, inline="always")
-def prepare_enemy(units, kinds, i, attack_x, attack_y, largest_radius, ally_healer):
+def prepare_enemy(units, rules, i, ally_healer):
     """An enemy picks a target, and goes to it or to the attack point."""
+    kinds = rules.kinds
+    largest_radius = rules.largest_radius
     unit = units[i]
     kind = kinds[i]
     speed = kind.speed
@@ -260,14 +262,15 @@ def prepare_enemy(units, kinds, i, attack_x, attack_y, largest_radius, ally_heal
             unit.target = better
     target = unit.target
     if target == NOBODY:
-        seek(unit, attack_x, attack_y, speed)
+        seek(unit, rules.attack_x, rules.attack_y, speed)
     else:
         approach(unit, kind, units[target], kinds[target], speed)
 
 
-@njit(cache=True)
-def prepare(units, kinds, attack_x, attack_y, largest_radius):
+@njit(cache=True, inline="always")
+def prepare(units, rules):
     """The enemies pick targets; everybody gets a preferred velocity."""
+    kinds = rules.kinds
     ally_healer = False
     for i in range(len(units)):
         if units[i].alive and kinds[i].healer and not kinds[i].enemy:
@@ -276,7 +279,7 @@ def prepare(units, kinds, attack_x, attack_y, largest_radius):
         if not units[i].alive:
             continue
         if kinds[i].enemy:
-            prepare_enemy(units, kinds, i, attack_x, attack_y, largest_radius, ally_healer)
+            prepare_enemy(units, rules, i, ally_healer)
         else:
             prepare_agent(units, kinds, i)
 
@@ -332,9 +335,12 @@ def collect_half_planes(units, kinds, i, rectangles, largest_radius, half_planes
     return n_obstacle, n
 
 
-@njit(cache=True)
-def avoid_collisions(units, kinds, rectangles, largest_radius, half_planes, scratch):
+@njit(cache=True, inline="always")
+def avoid_collisions(units, rules, half_planes, scratch):
     """Find the new velocities, all from the same snapshot. Units that want to stand still are never pushed."""
+    kinds = rules.kinds
+    rectangles = rules.rectangles
+    largest_radius = rules.largest_radius
     for i in range(len(units)):
         unit = units[i]
         if not unit.alive:
@@ -515,9 +521,12 @@ def take_turn(units, kinds, damage, i, largest_radius):
     return attack(units, kinds, damage, i, target, largest_radius)
 
 
-@njit(cache=True)
-def take_turns(units, kinds, damage, largest_radius, turns):
+@njit(cache=True, inline="always")
+def take_turns(units, rules, turns):
     """One unit after the other takes its turn, unless it has died. Returns the reward."""
+    kinds = rules.kinds
+    damage = rules.damage
+    largest_radius = rules.largest_radius
     reward = 0.0
     for i in turns:
         if i != NOBODY and units[i].hp > 0:
@@ -555,13 +564,11 @@ def tick(units, rules, turns, half_planes, scratch):
     float
         The reward, not yet scaled and without that of the victory.
     """
-    kinds = rules.kinds
-    largest_radius = rules.largest_radius
     index_positions(units)
-    clean_up(units, kinds)
-    prepare(units, kinds, rules.attack_x, rules.attack_y, largest_radius)
-    avoid_collisions(units, kinds, rules.rectangles, largest_radius, half_planes, scratch)
-    reward = take_turns(units, kinds, rules.damage, largest_radius, turns)
+    clean_up(units, rules.kinds)
+    prepare(units, rules)
+    avoid_collisions(units, rules, half_planes, scratch)
+    reward = take_turns(units, rules, turns)
     remove_dead(units)
     return reward
 
