@@ -120,7 +120,10 @@ def draw_available(rng, avail_actions):
 
 
 class BatchedActions(gym.spaces.Tuple):
-    """The actions of all battles, an array (num_envs,) for each agent. Samples are drawn from what is available now."""
+    """The actions of all battles, an array (num_envs,) for each agent.
+
+    Samples are available now: other actions are refused.
+    """
 
     def __init__(self, envs):
         one_agent = gym.spaces.MultiDiscrete([envs.n_actions] * envs.num_envs)
@@ -149,14 +152,15 @@ class JointActions(gym.spaces.MultiDiscrete):
 class SMACliteVectorEnv(VectorEnv):
     """``num_envs`` battles that advance together; a battle that ends is reset in the same step.
 
-    It does what as many ``SMACliteEnv`` do in a gymnasium ``SyncVectorEnv`` with ``AutoresetMode.SAME_STEP``: battle i
-    has the seed ``seed + i``, ``infos`` holds ``battle_won``, ``final_obs`` and ``final_info`` (here with ``state`` and
-    ``avail_actions`` too). Observations are a tuple of arrays (num_envs, obs_size), one for each agent, actions a
-    sequence of arrays (num_envs,), one for each agent. There is no rendering.
+    It does what as many ``SMACliteEnv`` do in a gymnasium ``SyncVectorEnv`` with
+    ``AutoresetMode.SAME_STEP``: battle i has the seed ``seed + i``, ``infos`` holds ``battle_won``,
+    ``final_obs`` and ``final_info`` (here with ``state`` and ``avail_actions`` too). Observations
+    are a tuple of arrays (num_envs, obs_size), one for each agent, actions a sequence of arrays
+    (num_envs,), one for each agent. There is no rendering.
 
-    With ``arrays=True`` observations are a dictionary: ``obs`` (num_envs, n_agents, obs_size) float32, ``state``
-    (num_envs, state_size) float32, ``avail_actions`` (num_envs, n_agents, n_actions) bool; and actions are an array
-    (num_envs, n_agents).
+    With ``arrays=True`` observations are a dictionary: ``obs`` (num_envs, n_agents, obs_size)
+    float32, ``state`` (num_envs, state_size) float32, ``avail_actions`` (num_envs, n_agents,
+    n_actions) bool; and actions are an array (num_envs, n_agents).
 
     Parameters
     ----------
@@ -174,12 +178,14 @@ class SMACliteVectorEnv(VectorEnv):
     n_agents, n_enemies, n_actions, obs_size, state_size, episode_limit : int
         As in ``SMACliteEnv``.
     obs, state, avail_actions, units : ndarray
-        As in ``SMACliteEnv``, with an axis of the battles in front. ``obs`` and ``state`` are new arrays in every step.
+        As in ``SMACliteEnv``, with an axis of the battles in front. ``obs`` and ``state`` are new
+        arrays in every step.
 
     Raises
     ------
     ValueError
-        For an unknown map, no battles or a limit of 0; a ``MapError``, which is one, for a file that holds no map.
+        For an unknown map, no battles or a limit of 0; a ``MapError``, which is one, for a file
+        that holds no map.
 
     Examples
     --------
@@ -204,7 +210,8 @@ class SMACliteVectorEnv(VectorEnv):
     ) -> None:
         if num_envs < 1 or max_episode_steps == 0:
             raise ValueError(
-                f"num_envs ({num_envs}) and max_episode_steps ({max_episode_steps}) must be 1 or more"
+                f"num_envs ({num_envs}) and max_episode_steps ({max_episode_steps}) "
+                "must be 1 or more"
             )
         single = SMACliteEnv(map_name, map_file)  # the sizes, the spaces and the first view
         self.single = single
@@ -262,7 +269,7 @@ class SMACliteVectorEnv(VectorEnv):
         return np.repeat(array[None], self.num_envs, axis=0)
 
     def warm_up(self):
-        """Compile what is not in the cache yet, by a step that is refused: no agent has an action -1."""
+        """Compile what is not in the cache yet, by a step that is refused: action -1."""
         announce(step_battles, 5)
         self.play(np.full((self.num_envs, self.n_agents), -1), self.obs, self.state)
 
@@ -279,7 +286,7 @@ class SMACliteVectorEnv(VectorEnv):
         )
 
     def pack(self, avail_actions, obs, state):
-        """The observation of all battles, or of one: the arrays have a battle axis in front, or not."""
+        """The observation of all battles or of one, with or without a battle axis in front."""
         if self.arrays:
             return {"obs": obs, "state": state, "avail_actions": avail_actions.astype(np.bool_)}
         return tuple(np.moveaxis(obs, -2, 0))
@@ -345,17 +352,20 @@ class SMACliteVectorEnv(VectorEnv):
         rewards : ndarray
             (num_envs,) float64.
         terminated, truncated : ndarray
-            (num_envs,) bool. Both are true of a battle that is decided in the last step of its time.
+            (num_envs,) bool. Both are true of a battle that is decided in the last step of its
+            time.
         infos : dict
-            ``battle_won`` (num_envs,) bool, false where a new battle begins. In a step in which a battle ends, also
-            ``final_obs`` (num_envs,), the last observations of those that ended, None of the others, and
-            ``final_info``, a dictionary of their ``battle_won``, ``state`` and ``avail_actions``. Every entry has its
-            mask of the battles that it is valid for, ``_final_obs`` for example.
+            ``battle_won`` (num_envs,) bool, false where a new battle begins. In a step in which a
+            battle ends, also ``final_obs`` (num_envs,), the last observations of those that ended,
+            None of the others, and ``final_info``, a dictionary of their ``battle_won``, ``state``
+            and ``avail_actions``. Every entry has its mask of the battles that it is valid for,
+            ``_final_obs`` for example.
 
         Raises
         ------
         ValueError
-            For an action that is not available, or actions of another form. Nothing has happened then.
+            For an action that is not available, or actions of another form. Nothing has happened
+            then.
         gymnasium.error.ResetNeeded
             Before the first reset.
         """
@@ -378,7 +388,8 @@ class SMACliteVectorEnv(VectorEnv):
             available = np.flatnonzero(self.avail_actions[battle, agent]).tolist()
             action = actions[battle, agent]
             raise ValueError(
-                f"battle {battle}: agent {agent} cannot take action {action} now; available are {available}"
+                f"battle {battle}: agent {agent} cannot take action {action} now; "
+                f"available are {available}"
             )
         self.obs = obs
         self.state = state
