@@ -9,7 +9,6 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import torch
 import tyro
@@ -20,7 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from cleanmarl.env_wrappers import UsageError, get_map, make_env
+from cleanmarl.env_wrappers import UsageError, end_workers, make_env, make_vector_env
 
 
 @dataclass
@@ -259,12 +258,6 @@ def check_args(args):
     return device
 
 
-def make_worker_env(env_args, seed):
-    """An environment for a worker process. It may draw from the process's own generators: no two must be alike."""
-    random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
-    return make_env(*env_args, seed=seed)
-
-
 if __name__ == "__main__":
     args, script = tyro.cli(Args), Path(__file__).stem
     try:
@@ -272,20 +265,7 @@ if __name__ == "__main__":
         random.seed(args.seed), np.random.seed(args.seed), torch.manual_seed(args.seed)
         env_args = (args.env_type, args.env_name, args.env_family, args.agent_ids)
         eval_env = make_env(*env_args, seed=args.seed + args.num_envs)
-        if args.env_type == "smaclite":  # all battles in one compiled call
-            envs = gym.make_vec(
-                **get_map(args.env_name),
-                num_envs=args.num_envs,
-                arrays=True,
-                agent_ids=args.agent_ids,
-            )
-        else:
-            env_fns = [
-                lambda i=i: make_worker_env(env_args, args.seed + i) for i in range(args.num_envs)
-            ]
-            envs = gym.vector.AsyncVectorEnv(
-                env_fns, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP
-            )
+        envs = make_vector_env(*env_args, seed=args.seed, num_envs=args.num_envs)
         run_name = (
             f"{script}__{args.env_type}__{Path(args.env_name).name}__{args.seed}__{time.time_ns()}"
         )
@@ -463,8 +443,4 @@ if __name__ == "__main__":
         if args.save_model:
             torch.save(saved, f"runs/{run_name}/model.pt")
         writer.close()
-        for worker in getattr(
-            envs, "processes", ()
-        ):  # envs.close() would wait for workers that may be gone
-            worker.terminate()
-        envs.closed = True
+        end_workers(envs)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from cleanmarl.usage import UsageError
+from cleanmarl.env_wrappers import UsageError
 
 SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
 SAVED = {"env_type": str, "env_name": str, "env_family": str, "agent_ids": bool}

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from cleanmarl.usage import UsageError
+from cleanmarl.env_wrappers import UsageError
 
 
 class Video:

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from cleanmarl.env_wrappers import make_env
 from cleanmarl.evaluate import describe, describe_wins
-from cleanmarl.usage import UsageError
+from cleanmarl.env_wrappers import UsageError
 from cleanmarl.video import Video
 from tests.helpers import ENVIRON, REPO, SCRIPTS, command, module, run_dir, run_here
 
