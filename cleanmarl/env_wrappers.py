@@ -157,7 +157,7 @@ class LBFEnv(TeamEnv):
         env = gym.make(spec, disable_env_checker=True)
         env.metadata = env.metadata | {"render_modes": ["human", "rgb_array"]}
         if render_kwargs:
-            lbf = importlib.import_module("cleanmarl.lbf_drawing")  # needs pygame
+            lbf = importlib.import_module("cleanmarl.rendering.lbf")  # needs pygame
             env = lbf.Drawing(env, **render_kwargs)
         obs_dims = [gym.spaces.flatdim(space) for space in env.observation_space]
         action_dims = [int(space.n) for space in env.action_space]

@@ -14,10 +14,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cleanmarl.env_wrappers import make_env
+from cleanmarl.env_wrappers import UsageError, make_env
 from cleanmarl.evaluate import describe, describe_wins
-from cleanmarl.env_wrappers import UsageError
-from cleanmarl.video import Video
+from cleanmarl.rendering.video import Video
 from tests.helpers import ENVIRON, REPO, SCRIPTS, command, module, run_dir, run_here
 
 LBF = ("lbf", "Foraging-5x5-2p-1f-v3")
@@ -495,7 +494,7 @@ BAD = [
     (("run", "--seed", -1), "--seed"),
     (("run", "--script", "my_qmix.py"), "--script"),
     (("run", "--script", "run/model.pt"), "--script"),
-    (("run", "--script", REPO / "cleanmarl" / "usage.py"), "QNetwork"),
+    (("run", "--script", REPO / "cleanmarl" / "env_wrappers.py"), "QNetwork"),
     (("run", "--video", "film.avi"), ".mp4"),
     (("run", "--video", "no/such/folder/film.mp4"), "no/such/folder"),
     (("run", "--video", "film.mp4", "--render"), "--render"),
