@@ -1,4 +1,7 @@
-"""Windows that show pygame's pictures. Importing this module opens no display."""
+"""Windows that show pygame's pictures. Importing this module opens no display.
+
+pygame is imported here for all of `rendering`, with one error for all if it is missing.
+"""
 
 import os
 import sys

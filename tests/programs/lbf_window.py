@@ -1,5 +1,6 @@
-"""A window of Level-Based Foraging shows every reset and step, until it is closed. No display needed:
-run with SDL_VIDEODRIVER=dummy.
+"""A window of Level-Based Foraging shows every reset and step, until it is closed.
+
+No display is needed: run it with SDL_VIDEODRIVER=dummy.
 """
 
 import pygame
