@@ -14,8 +14,8 @@ import torch
 import tyro
 
 from cleanmarl.env_wrappers import UsageError, make_env
-from cleanmarl.saved import build, find_model, load, load_script
-from cleanmarl.video import Episodes
+from cleanmarl.evaluate import build_q_network, load_run, load_script
+from cleanmarl.rendering.video import FilmedEpisodes
 
 
 @dataclass
@@ -52,13 +52,13 @@ class Recorder(gym.Wrapper):
 
 def play(args):
     """A row for each episode: return, steps, cut off or not, different states at its end, first and last Q_tot."""
-    saved = load(find_model(args.run, args.best))
+    _, saved = load_run(args.run, args.best)
     module, names = (
         load_script(saved["script"], args.script),
         ("env_type", "env_name", "env_family", "agent_ids"),
     )
-    env = Recorder(Episodes(make_env(*(saved["args"][name] for name in names)), args.seed))
-    q_network, q_values = build(module, saved, env, saved["args"]["env_name"]), []
+    env = Recorder(FilmedEpisodes(make_env(*(saved["args"][name] for name in names)), args.seed))
+    q_network, q_values = build_q_network(module, saved, env, saved["args"]["env_name"]), []
     n_agents, (state_dim,) = len(env.action_space.nvec), env.observation_space["state"].shape
     mixer = module.Mixer(n_agents, state_dim, saved["args"]["hyper_dim"])
     mixer.load_state_dict(saved["mixer"])
