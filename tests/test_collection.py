@@ -119,7 +119,16 @@ def test_target_update_frequency(script, tmp_path, monkeypatch):
     # An update each from the 4th episode on. Targets are copied every 6 episodes, or every 6 training rounds.
     args = (
         *CLOCK,
-        *["--batch-size", "4", "--polyak", "1", "--target-network-update-freq", "6", "--train-freq", "1"],
+        *[
+            "--batch-size",
+            "4",
+            "--polyak",
+            "1",
+            "--target-network-update-freq",
+            "6",
+            "--train-freq",
+            "1",
+        ],
     )
     copied_at = 9 if script == "qmix_multienvs" else 12
     args += ("--num-envs", 1) if script == "qmix_multienvs" else ()
@@ -137,7 +146,15 @@ def test_target_update_frequency(script, tmp_path, monkeypatch):
 def test_arguments_reach_the_loop(script, tmp_path, monkeypatch):
     args = (
         *CLOCK,
-        *["--total-timesteps", "40", "--buffer-size", "6", "--batch-size", "5", "--normalize-reward"],
+        *[
+            "--total-timesteps",
+            "40",
+            "--buffer-size",
+            "6",
+            "--batch-size",
+            "5",
+            "--normalize-reward",
+        ],
     )
     more = "--optimizer RMSprop --learning-rate 0.0123 --hidden-dim 7 --hyper-dim 9 --no-agent-ids"
     args = (*args, *more.split())
@@ -167,7 +184,16 @@ def test_gradient_norm_is_the_one_before_clipping(script, tmp_path, monkeypatch)
     # A clipped SGD step moves the weights by at most learning rate x maximal norm.
     args = (
         *CLOCK,
-        *["--total-timesteps", "16", "--batch-size", "4", "--optimizer", "SGD", "--learning-rate", "1"],
+        *[
+            "--total-timesteps",
+            "16",
+            "--batch-size",
+            "4",
+            "--optimizer",
+            "SGD",
+            "--learning-rate",
+            "1",
+        ],
     )
     args += ("--clip-gradients", 1e-3, "--train-freq", 4, "--polyak", 0)
     program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)

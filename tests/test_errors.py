@@ -112,7 +112,16 @@ def test_bad_input_from_the_command_line(script, tmp_path):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_loss_that_is_not_finite(script, tmp_path, monkeypatch):
-    args = ["--env-type", "pz", "--env-family", "tests.envs", "--env-name", "not_finite", "--batch-size", "2"]
+    args = [
+        "--env-type",
+        "pz",
+        "--env-family",
+        "tests.envs",
+        "--env-name",
+        "not_finite",
+        "--batch-size",
+        "2",
+    ]
     with pytest.raises(SystemExit) as stop:
         run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     assert "not finite" in stop.value.code

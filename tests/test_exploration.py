@@ -52,7 +52,16 @@ def test_evaluation_leaves_the_random_numbers_of_training_alone(script):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_epsilon_falls_from_start_to_end(script, tmp_path, monkeypatch):
-    args = ["--total-timesteps", "400", "--exploration-fraction", "0.5", "--start-e", "0.8", "--end-e", "0.1"]
+    args = [
+        "--total-timesteps",
+        "400",
+        "--exploration-fraction",
+        "0.5",
+        "--start-e",
+        "0.8",
+        "--end-e",
+        "0.1",
+    ]
     program = run_here(
         script, *CLOCK, *args, "--log-every", 1, cwd=tmp_path, monkeypatch=monkeypatch
     )

@@ -134,7 +134,16 @@ def test_hidden_state_of_rollouts_and_evaluation_starts_anew_with_each_episode(
     calls = recorded(monkeypatch)
     args = (
         *CLOCK,
-        *["--total-timesteps", "40", "--num-eval-ep", "3", "--batch-size", "11", "--buffer-size", "11"],
+        *[
+            "--total-timesteps",
+            "40",
+            "--num-eval-ep",
+            "3",
+            "--batch-size",
+            "11",
+            "--buffer-size",
+            "11",
+        ],
     )
     run_here(LSTM, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     assert (

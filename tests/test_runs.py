@@ -31,7 +31,16 @@ TAGS = {
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_two_step_game(script, tmp_path):
     """Section 5 of the paper: QMIX finds the 8 behind the risky 2B; additive value functions settle for 7."""
-    args = ["--env-type", "pz", "--env-family", "tests.envs", "--env-name", "two_step_game", "--total-timesteps", "4000"]
+    args = [
+        "--env-type",
+        "pz",
+        "--env-family",
+        "tests.envs",
+        "--env-name",
+        "two_step_game",
+        "--total-timesteps",
+        "4000",
+    ]
     run(
         script,
         *args,
