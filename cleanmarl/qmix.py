@@ -9,6 +9,7 @@ In the shapes below, (...) is any leading dimensions: none when acting, (steps,)
 import copy
 import math
 import random
+import signal
 import sys
 import time
 from collections import defaultdict, deque
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 import tyro
 from gymnasium.wrappers.utils import RunningMeanStd
@@ -24,7 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from cleanmarl import __version__
-from cleanmarl.env_wrappers import UsageError, make_env
+from cleanmarl.env_wrappers import UsageError, boolean_flags, check_env, make_env
 
 
 @dataclass
@@ -99,6 +101,10 @@ class Args:
     """choose the next action by the online network, value it by the target network (Double DQN)"""
     timeout_is_terminal: bool = False
     """the time limit ends the task: do not bootstrap from a truncated episode"""
+    max_episode_steps: int = 10000
+    """truncate an episode that has not ended by itself after this many steps"""
+    load_model: str = ""
+    """start from the weights of a run, its folder or a .pt file; everything else starts anew"""
     save_model: bool = True
     """save weights and arguments: best_model.pt at the best evaluation, model.pt at the end"""
 
@@ -188,7 +194,7 @@ class ReplayBuffer:
         batch = {}
         for key in episodes[0]:
             batch[key] = torch.cat([episode[key] for episode in episodes])
-        if self.normalize_reward:
+        if self.normalize_reward and self.reward_stats.var > 0:  # equal rewards stay as they are
             std = self.reward_stats.var**0.5 + 1e-6
             batch["reward"] = (batch["reward"] - self.reward_stats.mean) / std
         return {key: value.to(self.device) for key, value in batch.items()}
@@ -299,6 +305,7 @@ def check_args(args):
         "eval_steps": (1, math.inf),
         "num_eval_ep": (1, math.inf),
         "seed": (0, 2**31 - 1),
+        "max_episode_steps": (1, math.inf),
     }
     for name, (low, high) in bounds.items():
         value = getattr(args, name)
@@ -320,6 +327,48 @@ def check_args(args):
     return device
 
 
+def load_weights(path, **networks):
+    """Load the weights that a run has saved, `path` is its folder or a .pt file."""
+    path = Path(path)
+    if path.is_dir():
+        path = path / "model.pt"
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        for name, network in networks.items():
+            for key, weight in network.state_dict().items():
+                if saved[name][key].shape != weight.shape:
+                    there = tuple(saved[name][key].shape)
+                    here = tuple(weight.shape)
+                    fail(f"--load-model {path}: {name}.{key} is {there}, this run needs {here}")
+            network.load_state_dict(saved[name])
+    except Exception as error:
+        hint = "give the folder of a run of this script, or its .pt file"
+        fail(f"--load-model {path} has no weights that fit: {hint} ({error!r})")
+
+
+def report_memory(step_bytes, num_steps):
+    """Say how large the replay buffer becomes, and warn if there is not that much memory."""
+    size = step_bytes * num_steps
+    free = psutil.virtual_memory().available
+    print(f"replay buffer: {step_bytes:,} bytes a step, up to {size / 1e9:.1f} GB", file=sys.stderr)
+    if size > free:
+        hint = "lower --buffer-size or use qmix_memefficient.py"
+        print(f"warning: only {free / 1e9:.1f} GB of memory are free: {hint}", file=sys.stderr)
+
+
+def is_out_of_memory(error):
+    """numpy raises a MemoryError, torch on a CPU a RuntimeError, and on a GPU one of its own."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return "allocate memory" in str(error)
+
+
+def stop(signal_number, frame):
+    """End the run at a signal as Ctrl-C does: the `finally` of the loop saves what was learnt."""
+    signal.signal(signal_number, signal.SIG_IGN)  # a second one must not cut the saving off
+    sys.exit(128 + signal_number)
+
+
 def fail(message):
     """End the program with one line on stderr."""
     print(f"{Path(__file__).name}: {message}".splitlines()[0], file=sys.stderr)
@@ -327,7 +376,7 @@ def fail(message):
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args)
+    args = tyro.cli(Args, args=boolean_flags(Args))
     script = Path(__file__).stem
 
     # Bad input ends the program here, with one line, before a folder is made.
@@ -336,9 +385,16 @@ if __name__ == "__main__":
         random.seed(args.seed)
         np.random.seed(args.seed)
         torch.manual_seed(args.seed)
-        env_args = (args.env_type, args.env_name, args.env_family, args.agent_ids)
-        env = make_env(*env_args, seed=args.seed)
-        eval_env = make_env(*env_args, seed=args.seed + 1)
+        env_args = {
+            "env_type": args.env_type,
+            "env_name": args.env_name,
+            "env_family": args.env_family,
+            "agent_ids": args.agent_ids,
+            "max_episode_steps": args.max_episode_steps,
+        }
+        env = make_env(**env_args, seed=args.seed)
+        eval_env = make_env(**env_args, seed=args.seed + 1)
+        check_env(eval_env)
     except UsageError as error:
         fail(error)
 
@@ -350,6 +406,8 @@ if __name__ == "__main__":
     (state_dim,) = eval_env.observation_space["state"].shape
     q_network = QNetwork(obs_dim, n_actions, args.hidden_dim, args.num_layers).to(device)
     mixer = Mixer(n_agents, state_dim, args.hyper_dim).to(device)
+    if args.load_model:
+        load_weights(args.load_model, q_network=q_network, mixer=mixer)
     target_q_network = copy.deepcopy(q_network)
     target_mixer = copy.deepcopy(mixer)
     parameters = [*q_network.parameters(), *mixer.parameters()]
@@ -360,6 +418,12 @@ if __name__ == "__main__":
     # With inf, clip_grad_norm_ only measures.
     max_grad_norm = args.clip_gradients if args.clip_gradients > 0 else math.inf
     buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
+
+    # A step in the buffer: observation and state before and after it (float32), actions (int64),
+    # available actions, reward and done
+    step_bytes = 2 * 4 * (n_agents * obs_dim + state_dim) + n_agents * (8 + n_actions) + 5
+    episode_limit = eval_env.max_episode_steps
+    report_memory(step_bytes, min(args.buffer_size * episode_limit, args.total_timesteps))
 
     # The run's folder and its metrics
     env_name = Path(args.env_name).name  # a map can be the path of a file
@@ -401,15 +465,18 @@ if __name__ == "__main__":
     num_episodes = 0
     num_updates = 0
     last_eval = 0  # num_episodes at the last evaluation
+    last_reward = -math.inf  # of an evaluation
     best_reward = -math.inf
     updates = []  # (loss, gradient norm) of each update in the latest training round
     returns = []  # of the episodes since the last log
     lengths = []
     battles_won = []
     episode = defaultdict(list)
-    progress = tqdm(total=args.total_timesteps, unit="step")
+    # disable=None: no bar where stderr is no terminal, only the lines of the evaluations
+    progress = tqdm(total=args.total_timesteps, unit="step", disable=None)
     try:
         obs, _ = env.reset()
+        signal.signal(signal.SIGTERM, stop)  # after the environments, which may install handlers
         while global_step < args.total_timesteps:
             # Act
             epsilon = np.interp(global_step, (0, exploration_steps), (args.start_e, args.end_e))
@@ -460,6 +527,7 @@ if __name__ == "__main__":
 
             # Log
             finished = global_step >= args.total_timesteps
+            steps_per_second = global_step / (time.time() - start_time)
             if len(returns) >= args.log_every or (finished and returns):
                 writer.add_scalar("rollout/ep_reward", np.mean(returns), global_step)
                 writer.add_scalar("rollout/ep_length", np.mean(lengths), global_step)
@@ -475,7 +543,6 @@ if __name__ == "__main__":
                     writer.add_scalar("train/loss", np.mean(losses), global_step)
                     writer.add_scalar("train/grads", np.mean(grad_norms), global_step)
                 writer.add_scalar("train/num_updates", num_updates, global_step)
-                steps_per_second = global_step / (time.time() - start_time)
                 writer.add_scalar("time/sps", steps_per_second, global_step)
                 returns.clear()
                 lengths.clear()
@@ -488,16 +555,30 @@ if __name__ == "__main__":
                 for tag, value in metrics.items():
                     writer.add_scalar(tag, value, global_step)
                 words = "  ".join(f"{tag} {value:.2f}" for tag, value in metrics.items())
-                progress.write(f"step {global_step:9,d}  {words}")
-                # >=: the later one wins a tie
-                if args.save_model and metrics["eval/ep_reward"] >= best_reward:
-                    best_reward = metrics["eval/ep_reward"]
-                    save("best_model.pt")
+                progress.write(f"step {global_step:9,d}  {words}  {steps_per_second:,.0f} steps/s")
+                sys.stdout.flush()  # a file has the line at once
+                last_reward = metrics["eval/ep_reward"]
+                if last_reward >= best_reward:  # the later one wins a tie
+                    best_reward = last_reward
+                    if args.save_model:
+                        save("best_model.pt")
     except KeyboardInterrupt:
         sys.exit(130)  # 128 + SIGINT, as in a shell
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        hint = "lower --buffer-size or use qmix_memefficient.py"
+        stored = f"with {len(buffer.episodes):,} episodes in the replay buffer"
+        buffer.episodes.clear()  # room to save the model
+        sys.exit(f"{script}.py: out of memory {stored}: {hint}")
     finally:
         progress.close()
         if args.save_model:
             save("model.pt")
         writer.close()
         env.close()
+        eval_env.close()
+        if best_reward > -math.inf:
+            better = " --best" if best_reward > last_reward else ""
+            rewards = f"last evaluation {last_reward:.2f}, best {best_reward:.2f}"
+            print(f"{rewards}; the better team: python -m cleanmarl.evaluate {run_dir}{better}")
