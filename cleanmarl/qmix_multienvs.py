@@ -364,10 +364,10 @@ def report_memory(step_bytes, num_steps):
     """Say how large the replay buffer becomes, and warn if there is not that much memory."""
     size = step_bytes * num_steps
     free = psutil.virtual_memory().available
-    print(f"replay buffer: {step_bytes:,} bytes a step, up to {size / 1e9:.1f} GB", file=sys.stderr)
+    print(f"replay buffer: {step_bytes:,} bytes a step, up to {size / 1e6:,.0f} MB", file=sys.stderr)
     if size > free:
         hint = "lower --buffer-size or use qmix_memefficient.py"
-        print(f"warning: only {free / 1e9:.1f} GB of memory are free: {hint}", file=sys.stderr)
+        print(f"warning: only {free / 1e6:,.0f} MB of memory are free: {hint}", file=sys.stderr)
 
 
 def is_out_of_memory(error):
