@@ -1,6 +1,6 @@
 """How large is Q_tot before training? The mean of |Q_tot| over random play, for scripts of yours.
 
-    python benchmark/initial_values.py cleanmarl/qmix.py my_qmix.py
+python benchmark/initial_values.py cleanmarl/qmix.py my_qmix.py
 """
 
 import runpy

@@ -1,6 +1,6 @@
 """The mean return of agents that draw from their available actions: what learning must beat.
 
-    python benchmark/random_policy.py --env-type lbf --env-name Foraging-5x5-2p-1f-v3
+python benchmark/random_policy.py --env-type lbf --env-name Foraging-5x5-2p-1f-v3
 """
 
 from dataclasses import dataclass
