@@ -63,7 +63,7 @@ def connect(address):
     try:
         import ray
     except ImportError:
-        usage_error('Ray is missing: pip install -e ".[benchmark]"')
+        usage_error('Ray is missing: pip install -e ".[cluster]"')
     runtime_env = {"working_dir": str(REPO), "excludes": EXCLUDES}
     try:
         ray.init(address, runtime_env=runtime_env, log_to_driver=False, logging_level="ERROR")

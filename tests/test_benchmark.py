@@ -77,7 +77,7 @@ def descendants(pid):
 
 
 def trainings_in(folder):
-    """The runs among the processes of a folder, without what they have started."""
+    """The runs among the processes of a folder, with their workers but without their guards."""
     found = []
     for pid in processes_in(folder):
         program = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1]
@@ -323,6 +323,15 @@ def test_published_results_follow_from_their_csv(suite, tmp_path):
     assert not runs.commit.str.contains("dirty|unknown").any()
 
 
+@pytest.fixture
+def kill_what_is_left(tmp_path):
+    """A test that fails leaves processes behind."""
+    yield
+    for pid in processes_in(tmp_path):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 LAST_WORDS = "interrupted: all runs are ended; the same command goes on with the unfinished ones"
 
 
@@ -338,7 +347,7 @@ LAST_WORDS = "interrupted: all runs are ended; the same command goes on with the
         ("run_on_ray", "SIGKILL"),
     ],
 )
-def test_no_process_outlives_the_driver(program, how, tmp_path):
+def test_no_process_outlives_the_driver(program, how, tmp_path, kill_what_is_left):
     args = ("smoke", "--scripts", "qmix_multienvs", "--seeds", 1, "--runs-dir", tmp_path)
     # With Ray a run is in a temporary folder. Ray's own must be short, for its sockets.
     env = {"RAY_ADDRESS": "local", "TMPDIR": str(tmp_path), "RAY_TMPDIR": "/tmp"}
@@ -346,6 +355,8 @@ def test_no_process_outlives_the_driver(program, how, tmp_path):
     # The run, its four workers and its guard.
     assert wait_for(lambda: len(processes_in(tmp_path)) >= 6)
     pids = [*descendants(process.pid), *processes_in(tmp_path)]
+    for training in trainings_in(tmp_path):  # the run and its workers
+        os.kill(training, signal.SIGSTOP)  # it would end by itself
     if how == "ctrl-c":
         os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
     elif how == "SIGTERM":
@@ -536,15 +547,18 @@ def test_what_cannot_work_is_one_line(tmp_path):
     assert output.count("\n") == 1
 
 
-@pytest.mark.parametrize(("program", "package"), [("run_on_ray", "ray"), ("plot", "rliable")])
-def test_a_missing_extra(program, package, tmp_path):
+@pytest.mark.parametrize(
+    ("program", "package", "extra"),
+    [("run_on_ray", "ray", "cluster"), ("plot", "rliable", "benchmark")],
+)
+def test_a_missing_extra(program, package, extra, tmp_path):
     shutil.copy(PROGRAMS / "missing_package.py", tmp_path / f"{package}.py")
     env = {"PYTHONPATH": str(tmp_path), "RAY_ADDRESS": "local"}
     folders = ("--runs-dir", tmp_path)
     code, output = run(program, "smoke", *folders, env=env)
     assert code == 2
     assert output.count("\n") == 1
-    assert 'pip install -e ".[benchmark]"' in output
+    assert f'pip install -e ".[{extra}]"' in output
 
 
 def test_one_machine_needs_no_ray(tmp_path):
