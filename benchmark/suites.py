@@ -11,7 +11,7 @@ SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a learning curve: a script with its arguments in an environment, on some seeds."""
+    """A line of a learning curve: a script with its arguments in an environment, on some seeds."""
 
     environment: str
     label: str
@@ -114,7 +114,7 @@ def get_suite(name):
 
 
 def read_status(folder):
-    """What is known of the run in a folder: its command, its exit code (None: not finished)..."""
+    """What is known of a run: its command, its exit code (None: not finished), and more."""
     try:
         return json.loads(Path(folder, "status.json").read_text())
     except (OSError, ValueError):
