@@ -239,23 +239,26 @@ def test_evaluation_has_a_seed_of_its_own(script, tmp_path, monkeypatch):
     assert program["eval_env"].np_random_seed == 5 + num_envs
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_the_same_command_gives_the_same_scalars_twice(script, tmp_path, monkeypatch):
-    args = (*WEATHER, *words("--total-timesteps 120 --batch-size 4 --log-every 2 --eval-steps 5"))
+@pytest.mark.parametrize(
+    ("script", "env"),
+    [*((script, WEATHER) for script in SCRIPTS), ("qmix_multienvs", SKIRMISH)],
+)
+def test_the_same_command_gives_the_same_scalars_twice(script, env, tmp_path, monkeypatch):
+    args = (*env, *words("--total-timesteps 160 --batch-size 4 --log-every 2 --eval-steps 5"))
     runs = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         run_here(script, *args, cwd=tmp_path / name, monkeypatch=monkeypatch)
         runs.append(without_time(scalars(tmp_path / name)))
     assert runs[0] == runs[1]
-    assert len(runs[0]["train/loss"]) >= 5
+    assert len(runs[0]["train/loss"]) >= 3
 
 
 def test_battle_i_has_the_seed_of_the_run_plus_i(tmp_path, monkeypatch):
     # The first episode of each is one that its map plays again alone with this seed.
     args = (*SKIRMISH, *words("--total-timesteps 100 --seed 5 --start-e 1 --end-e 1"))
     program = run_here("qmix_multienvs", *args, cwd=tmp_path, monkeypatch=monkeypatch)
-    env = make_env("smaclite", str(SKIRMISH[3]))
+    env = make_env("smaclite", str(SKIRMISH[-1]))
     for seed in (5, 6, 7, 8):
         assert any(plays_again(env, seed, episode) for episode in program["buffer"].episodes)
 
