@@ -3,7 +3,7 @@
     python cleanmarl/qmix.py --env-type smaclite --env-name 3m
 
 Paper: Rashid et al., 2018, https://arxiv.org/abs/1803.11485. docs/qmix.md explains this file.
-In the shapes below, (...) stands for any leading dimensions: none, (steps,), (batch, time).
+In the shapes below, (...) is any leading dimensions: none when acting, (steps,) in a batch.
 """
 
 import copy
@@ -94,13 +94,13 @@ class Args:
     """cpu, gpu (or cuda, cuda:1) or mps"""
     seed: int = 1
     """seed of the run"""
-    # Ours; the defaults leave the algorithm as it is
+    # Not in the paper; with these defaults the algorithm is the paper's
     double_q: bool = False
     """choose the next action by the online network, value it by the target network (Double DQN)"""
     timeout_is_terminal: bool = False
     """the time limit ends the task: do not bootstrap from a truncated episode"""
     save_model: bool = True
-    """keep weights and arguments in the run's folder: of the best evaluation, and the last ones"""
+    """save weights and arguments: best_model.pt at the best evaluation, model.pt at the end"""
 
 
 def scale_init(layer, scale, bias):
@@ -173,7 +173,7 @@ class ReplayBuffer:
     def __init__(self, buffer_size, normalize_reward, device):
         self.episodes = deque(maxlen=buffer_size)
         self.normalize_reward = normalize_reward
-        self.reward_stats = RunningMeanStd(epsilon=0.0)
+        self.reward_stats = RunningMeanStd(epsilon=0.0)  # epsilon: the count that it starts with
         self.device = device
 
     def add(self, episode):
@@ -197,7 +197,7 @@ class ReplayBuffer:
 def select_actions(q_values, avail_actions, epsilon=0.0):
     """Epsilon-greedy over available actions: (..., n_agents, n_actions) -> (..., n_agents)."""
     if epsilon > 0:
-        # Each agent explores for itself. The best of random values is a uniformly random action.
+        # Each agent explores for itself: the best of random values is a random available action.
         explore = np.random.random((*q_values.shape[:-1], 1)) < epsilon  # (..., n_agents, 1)
         random_values = np.random.random(q_values.shape)
         q_values = np.where(explore, random_values, q_values)
@@ -208,7 +208,8 @@ def select_actions(q_values, avail_actions, epsilon=0.0):
 def compute_td_target(q_network, target_q_network, target_mixer, batch, args):
     """The target y of the paper's equation 6, for every step of the batch: (...).
 
-    `done` is termination only: a truncated episode bootstraps from its last observation.
+    `done` is termination: a truncated episode bootstraps from its last observation, unless
+    `timeout_is_terminal`. With `double_q` the online network chooses the next action.
     """
     next_q_values = target_q_network(batch["next_obs"])  # (..., n_agents, n_actions)
     choosing_q_values = next_q_values
@@ -234,7 +235,7 @@ def gradient_step(optimizer, parameters, loss, max_grad_norm):
     optimizer.zero_grad()
     loss.backward()
     grad_norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
-    # Stop before the optimizer spreads it over all weights: the model that is saved is a sound one.
+    # Before the step: a nan would spread to all weights, and be saved. It survives the sum.
     if not torch.isfinite(loss + grad_norm):
         hint = "lower --learning-rate or set --clip-gradients"
         sys.exit(f"{Path(__file__).name}: loss is not finite: {hint}")
@@ -283,7 +284,7 @@ def check_args(args):
         "total_timesteps": (1, math.inf),
         "gamma": (0, 1),
         "train_freq": (1, math.inf),
-        "learning_rate": (1e-12, 1e3),
+        "learning_rate": (1e-12, 1e3),  # neither 0 nor inf
         "batch_size": (1, args.buffer_size),
         "start_e": (0, 1),
         "end_e": (0, 1),
@@ -306,6 +307,7 @@ def check_args(args):
             raise UsageError(f"{flag} {value} is out of range: give one from {low} to {high}")
     try:
         device = torch.device("cuda" if args.device == "gpu" else args.device)
+        # What training does: make a tensor there, copy it back, go backwards through it.
         parameter = nn.Parameter(torch.zeros(1, device=device))
         (parameter * parameter.item()).sum().backward()
     except Exception as error:
@@ -328,7 +330,7 @@ if __name__ == "__main__":
     args = tyro.cli(Args)
     script = Path(__file__).stem
 
-    # What the user can get wrong ends here, in one line, before a folder is made.
+    # Bad input ends the program here, with one line, before a folder is made.
     try:
         device = check_args(args)
         random.seed(args.seed)
@@ -344,7 +346,7 @@ if __name__ == "__main__":
     if device.type == "cpu":
         torch.set_num_threads(1)  # in networks this small a second thread costs more than it brings
     n_agents, obs_dim = eval_env.observation_space["obs"].shape
-    n_agents, n_actions = eval_env.observation_space["avail_actions"].shape
+    _, n_actions = eval_env.observation_space["avail_actions"].shape
     (state_dim,) = eval_env.observation_space["state"].shape
     q_network = QNetwork(obs_dim, n_actions, args.hidden_dim, args.num_layers).to(device)
     mixer = Mixer(n_agents, state_dim, args.hyper_dim).to(device)
@@ -352,9 +354,10 @@ if __name__ == "__main__":
     target_mixer = copy.deepcopy(mixer)
     parameters = [*q_network.parameters(), *mixer.parameters()]
     target_parameters = [*target_q_network.parameters(), *target_mixer.parameters()]
-    # One kernel for all parameters, where the optimizer has it
+    # fused: one kernel for all parameters, which is several times faster in networks this small
     fused = {"fused": True} if args.optimizer in ("Adam", "AdamW", "SGD") else {}
     optimizer = getattr(torch.optim, args.optimizer)(parameters, lr=args.learning_rate, **fused)
+    # With inf, clip_grad_norm_ only measures.
     max_grad_norm = args.clip_gradients if args.clip_gradients > 0 else math.inf
     buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
 
@@ -381,7 +384,7 @@ if __name__ == "__main__":
     writer.add_text("version", __version__)
 
     def save(file_name):
-        """Save the weights and what made them. The file gets its name when it is whole."""
+        """Save weights and arguments. Renaming the file when it is complete leaves no half one."""
         model = {
             "script": script,
             "version": __version__,
@@ -418,11 +421,11 @@ if __name__ == "__main__":
             global_step += 1
             progress.update()
 
-            # Remember
+            # Remember. A time limit only cuts an episode off: its last step bootstraps.
             done = terminated or (truncated and args.timeout_is_terminal)
             episode["obs"].append(obs["obs"])  # (n_agents, obs_dim)
             episode["actions"].append(actions)  # (n_agents,)
-            episode["reward"].append(np.float32(reward))  # float32, as the networks
+            episode["reward"].append(np.float32(reward))  # or the loss becomes float64
             episode["next_obs"].append(next_obs["obs"])
             episode["states"].append(obs["state"])  # (state_dim,)
             episode["next_states"].append(next_obs["state"])
@@ -441,7 +444,7 @@ if __name__ == "__main__":
                 obs, _ = env.reset()
 
                 # Learn, as soon as the buffer holds a batch
-                training_age = num_episodes - args.batch_size
+                training_age = num_episodes - args.batch_size  # in episodes
                 if training_age >= 0 and training_age % args.train_freq == 0:
                     batch = buffer.sample(args.batch_size)
                     td_target = compute_td_target(
@@ -486,11 +489,12 @@ if __name__ == "__main__":
                     writer.add_scalar(tag, value, global_step)
                 words = "  ".join(f"{tag} {value:.2f}" for tag, value in metrics.items())
                 progress.write(f"step {global_step:9,d}  {words}")
+                # >=: the later one wins a tie
                 if args.save_model and metrics["eval/ep_reward"] >= best_reward:
                     best_reward = metrics["eval/ep_reward"]
                     save("best_model.pt")
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(130)  # 128 + SIGINT, as in a shell
     finally:
         progress.close()
         if args.save_model:

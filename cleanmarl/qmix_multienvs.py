@@ -3,7 +3,7 @@
     python cleanmarl/qmix_multienvs.py --env-type smaclite --env-name MMM
 
 Paper: Rashid et al., 2018, https://arxiv.org/abs/1803.11485. docs/qmix.md explains this file.
-In the shapes below, (...) stands for any leading dimensions: none, (steps,), (batch, time).
+In the shapes below, (...) is any leading dimensions: none when acting, (steps,) in a batch.
 """
 
 import copy
@@ -98,13 +98,13 @@ class Args:
     """cpu, gpu (or cuda, cuda:1) or mps"""
     seed: int = 1
     """seed of the run"""
-    # Ours; the defaults leave the algorithm as it is
+    # Not in the paper; with these defaults the algorithm is the paper's
     double_q: bool = False
     """choose the next action by the online network, value it by the target network (Double DQN)"""
     timeout_is_terminal: bool = False
     """the time limit ends the task: do not bootstrap from a truncated episode"""
     save_model: bool = True
-    """keep weights and arguments in the run's folder: of the best evaluation, and the last ones"""
+    """save weights and arguments: best_model.pt at the best evaluation, model.pt at the end"""
 
 
 def scale_init(layer, scale, bias):
@@ -177,7 +177,7 @@ class ReplayBuffer:
     def __init__(self, buffer_size, normalize_reward, device):
         self.episodes = deque(maxlen=buffer_size)
         self.normalize_reward = normalize_reward
-        self.reward_stats = RunningMeanStd(epsilon=0.0)
+        self.reward_stats = RunningMeanStd(epsilon=0.0)  # epsilon: the count that it starts with
         self.device = device
 
     def add(self, episode):
@@ -201,7 +201,7 @@ class ReplayBuffer:
 def select_actions(q_values, avail_actions, epsilon=0.0):
     """Epsilon-greedy over available actions: (..., n_agents, n_actions) -> (..., n_agents)."""
     if epsilon > 0:
-        # Each agent explores for itself. The best of random values is a uniformly random action.
+        # Each agent explores for itself: the best of random values is a random available action.
         explore = np.random.random((*q_values.shape[:-1], 1)) < epsilon  # (..., n_agents, 1)
         random_values = np.random.random(q_values.shape)
         q_values = np.where(explore, random_values, q_values)
@@ -212,7 +212,8 @@ def select_actions(q_values, avail_actions, epsilon=0.0):
 def compute_td_target(q_network, target_q_network, target_mixer, batch, args):
     """The target y of the paper's equation 6, for every step of the batch: (...).
 
-    `done` is termination only: a truncated episode bootstraps from its last observation.
+    `done` is termination: a truncated episode bootstraps from its last observation, unless
+    `timeout_is_terminal`. With `double_q` the online network chooses the next action.
     """
     next_q_values = target_q_network(batch["next_obs"])  # (..., n_agents, n_actions)
     choosing_q_values = next_q_values
@@ -238,7 +239,7 @@ def gradient_step(optimizer, parameters, loss, max_grad_norm):
     optimizer.zero_grad()
     loss.backward()
     grad_norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
-    # Stop before the optimizer spreads it over all weights: the model that is saved is a sound one.
+    # Before the step: a nan would spread to all weights, and be saved. It survives the sum.
     if not torch.isfinite(loss + grad_norm):
         hint = "lower --learning-rate or set --clip-gradients"
         sys.exit(f"{Path(__file__).name}: loss is not finite: {hint}")
@@ -288,7 +289,7 @@ def check_args(args):
         "total_timesteps": (1, math.inf),
         "gamma": (0, 1),
         "train_freq": (1, math.inf),
-        "learning_rate": (1e-12, 1e3),
+        "learning_rate": (1e-12, 1e3),  # neither 0 nor inf
         "batch_size": (1, args.buffer_size),
         "start_e": (0, 1),
         "end_e": (0, 1),
@@ -312,6 +313,7 @@ def check_args(args):
             raise UsageError(f"{flag} {value} is out of range: give one from {low} to {high}")
     try:
         device = torch.device("cuda" if args.device == "gpu" else args.device)
+        # What training does: make a tensor there, copy it back, go backwards through it.
         parameter = nn.Parameter(torch.zeros(1, device=device))
         (parameter * parameter.item()).sum().backward()
     except Exception as error:
@@ -334,7 +336,7 @@ if __name__ == "__main__":
     args = tyro.cli(Args)
     script = Path(__file__).stem
 
-    # What the user can get wrong ends here, in one line, before a folder is made.
+    # Bad input ends the program here, with one line, before a folder is made.
     try:
         device = check_args(args)
         random.seed(args.seed)
@@ -351,7 +353,7 @@ if __name__ == "__main__":
     if device.type == "cpu":
         torch.set_num_threads(1)  # in networks this small a second thread costs more than it brings
     n_agents, obs_dim = eval_env.observation_space["obs"].shape
-    n_agents, n_actions = eval_env.observation_space["avail_actions"].shape
+    _, n_actions = eval_env.observation_space["avail_actions"].shape
     (state_dim,) = eval_env.observation_space["state"].shape
     q_network = QNetwork(obs_dim, n_actions, args.hidden_dim, args.num_layers).to(device)
     mixer = Mixer(n_agents, state_dim, args.hyper_dim).to(device)
@@ -359,9 +361,10 @@ if __name__ == "__main__":
     target_mixer = copy.deepcopy(mixer)
     parameters = [*q_network.parameters(), *mixer.parameters()]
     target_parameters = [*target_q_network.parameters(), *target_mixer.parameters()]
-    # One kernel for all parameters, where the optimizer has it
+    # fused: one kernel for all parameters, which is several times faster in networks this small
     fused = {"fused": True} if args.optimizer in ("Adam", "AdamW", "SGD") else {}
     optimizer = getattr(torch.optim, args.optimizer)(parameters, lr=args.learning_rate, **fused)
+    # With inf, clip_grad_norm_ only measures.
     max_grad_norm = args.clip_gradients if args.clip_gradients > 0 else math.inf
     buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
 
@@ -388,7 +391,7 @@ if __name__ == "__main__":
     writer.add_text("version", __version__)
 
     def save(file_name):
-        """Save the weights and what made them. The file gets its name when it is whole."""
+        """Save weights and arguments. Renaming the file when it is complete leaves no half one."""
         model = {
             "script": script,
             "version": __version__,
@@ -411,7 +414,9 @@ if __name__ == "__main__":
     returns = []  # of the episodes since the last log
     lengths = []
     battles_won = []
-    episodes = [defaultdict(list) for _ in range(args.num_envs)]  # one going on in each environment
+    episodes = [
+        defaultdict(list) for _ in range(args.num_envs)
+    ]  # the one in progress in each environment
     progress = tqdm(total=args.total_timesteps, unit="step")
     try:
         obs, _ = envs.reset(seed=args.seed)
@@ -426,24 +431,25 @@ if __name__ == "__main__":
             global_step += args.num_envs
             progress.update(args.num_envs)
 
-            # Remember
+            # Remember. A time limit only cuts an episode off: its last step bootstraps.
+            ended = terminations | truncations  # (num_envs,)
             for i, episode in enumerate(episodes):
-                last_obs = {key: value[i] for key, value in next_obs.items()}
-                if terminations[i] or truncations[i]:
-                    # next_obs[i] is the first of the next episode already.
-                    last_obs = infos["final_obs"][i]
+                obs_after = {key: value[i] for key, value in next_obs.items()}
+                if ended[i]:
+                    # next_obs[i] is already the first observation of the next episode.
+                    obs_after = infos["final_obs"][i]
                 done = terminations[i] or (truncations[i] and args.timeout_is_terminal)
                 episode["obs"].append(obs["obs"][i])  # (n_agents, obs_dim)
                 episode["actions"].append(actions[i])  # (n_agents,)
-                episode["reward"].append(np.float32(rewards[i]))  # float32, as the networks
-                episode["next_obs"].append(last_obs["obs"])
+                episode["reward"].append(np.float32(rewards[i]))  # or the loss becomes float64
+                episode["next_obs"].append(obs_after["obs"])
                 episode["states"].append(obs["state"][i])  # (state_dim,)
-                episode["next_states"].append(last_obs["state"])
+                episode["next_states"].append(obs_after["state"])
                 episode["done"].append(done)
-                episode["next_avail_actions"].append(last_obs["avail_actions"])
+                episode["next_avail_actions"].append(obs_after["avail_actions"])
             obs = next_obs
 
-            for i in np.flatnonzero(terminations | truncations):
+            for i in np.flatnonzero(ended):
                 episode = episodes[i]
                 buffer.add(episode)
                 num_episodes += 1
@@ -454,7 +460,7 @@ if __name__ == "__main__":
                 episodes[i] = defaultdict(list)
 
                 # Learn, as soon as the buffer holds a batch
-                training_age = num_episodes - args.batch_size
+                training_age = num_episodes - args.batch_size  # in episodes
                 if training_age >= 0 and training_age % args.train_freq == 0:
                     updates = []
                     for _ in range(args.n_epochs):
@@ -502,11 +508,12 @@ if __name__ == "__main__":
                     writer.add_scalar(tag, value, global_step)
                 words = "  ".join(f"{tag} {value:.2f}" for tag, value in metrics.items())
                 progress.write(f"step {global_step:9,d}  {words}")
+                # >=: the later one wins a tie
                 if args.save_model and metrics["eval/ep_reward"] >= best_reward:
                     best_reward = metrics["eval/ep_reward"]
                     save("best_model.pt")
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(130)  # 128 + SIGINT, as in a shell
     except (EOFError, ConnectionError):
         reason = "a worker process died (out of memory, or killed?)"
         sys.exit(f"{script}.py: {reason}: try a smaller --num-envs")

@@ -1,4 +1,7 @@
-"""Directives that make tables from the code: `arguments` (of the four scripts) and `maps` (of smaclite_jit)."""
+"""Directives that make tables from the code.
+
+``arguments`` has those of the four scripts, ``maps`` the maps of smaclite_jit.
+"""
 
 import ast
 from pathlib import Path
@@ -18,59 +21,64 @@ SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
 def read_args(script):
     """The fields of a script's Args: name -> (type, default, meaning)."""
     source = (REPO / "cleanmarl" / f"{script}.py").read_text()
-    body = next(
-        node.body
-        for node in ast.parse(source).body
-        if isinstance(node, ast.ClassDef) and node.name == "Args"
-    )
-    return {
-        field.target.id: (
-            ast.unparse(field.annotation),
-            ast.literal_eval(field.value),
-            meaning.value.value,
-        )
-        for field, meaning in zip(body[::2], body[1::2], strict=True)
-    }
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    (body,) = [node.body for node in classes if node.name == "Args"]
+    args = {}
+    for field, meaning in zip(body[::2], body[1::2], strict=True):
+        type_ = ast.unparse(field.annotation)
+        default = ast.literal_eval(field.value)
+        args[field.target.id] = (type_, default, meaning.value.value)
+    return args
+
+
+def write_default(field):
+    """The cell of a script's default. `field` is None if the script has no such argument."""
+    if field is None:
+        return ""
+    _, default, _ = field
+    return "empty" if default == "" else f"``{default}``"
 
 
 def arguments():
-    """One row for each argument: its flag, type, defaults and meaning."""
+    """One row for each argument: its flag, meaning, type and defaults."""
     scripts = {script: read_args(script) for script in SCRIPTS}
     names = list(scripts["qmix"])
-    for args in scripts.values():  # what a variant adds stands after what it stands after there
+    for args in scripts.values():
+        # An argument that only a variant has stands after the one that it follows there.
         for before, name in zip(args, list(args)[1:]):
             if name not in names:
                 names.insert(names.index(before) + 1, name)
+
     rows = [["argument", "meaning", "type", *(f"``{script}``" for script in SCRIPTS)]]
     for name in names:
-        fields = [args.get(name) for args in scripts.values()]
-        type_, _, meaning = first = next(filter(None, fields))
-        for script, field in zip(SCRIPTS, fields):
-            if field and field[2] != first[2]:
-                meaning += f"; in ``{script}``: {field[2]}"
-        defaults = [
-            "" if not field else "empty" if field[1] == "" else f"``{field[1]}``"
-            for field in fields
-        ]
-        rows.append(
-            [
-                f"``--{name.replace('_', '-')}``",
-                meaning.replace("<-", "←"),
-                f"``{type_}``",
-                *defaults,
-            ]
-        )
+        fields = {script: args.get(name) for script, args in scripts.items()}
+        present = {script: field for script, field in fields.items() if field is not None}
+        type_, _, first_meaning = next(iter(present.values()))
+        meaning = first_meaning
+        for script, (_, _, its_meaning) in present.items():
+            if its_meaning != first_meaning:
+                meaning += f"; in ``{script}``: {its_meaning}"
+        flag = "--" + name.replace("_", "-")
+        defaults = [write_default(field) for field in fields.values()]
+        rows.append([f"``{flag}``", meaning.replace("<-", "←"), f"``{type_}``", *defaults])
     return rows
 
 
 def maps():
     """One row for each map: sizes and SMAC's episode limit."""
     rows = [["map", "agents", "enemies", "actions", "observation", "state", "episode limit"]]
-    for name, scenario in smaclite_jit.MAPS.items():
-        m, limit = Arena(scenario), gym.spec(f"smaclite_jit/{name}-v0").max_episode_steps
-        rows.append(
-            [f"``{name}``", m.n_agents, m.n_enemies, m.n_actions, m.obs_size, m.state_size, limit]
-        )
+    for name, smac_map in smaclite_jit.MAPS.items():
+        arena = Arena(smac_map)
+        row = [
+            f"``{name}``",
+            arena.n_agents,
+            arena.n_enemies,
+            arena.n_actions,
+            arena.obs_size,
+            arena.state_size,
+            gym.spec(f"smaclite_jit/{name}-v0").max_episode_steps,
+        ]
+        rows.append(row)
     return rows
 
 
@@ -78,15 +86,18 @@ class Table(Directive):
     """A table whose cells are reStructuredText."""
 
     def run(self):
-        for path in [
+        sources = [
             *REPO.glob("cleanmarl/qmix*.py"),
             REPO / "smaclite_jit" / "maps.py",
             Path(__file__),
-        ]:
+        ]
+        for path in sources:
             self.state.document.settings.env.note_dependency(str(path))
         lines = [".. list-table::", "   :header-rows: 1", "   :class: wide", ""]
         for row in self.make():
-            lines += [f"   {'  ' if i else '* '}- {cell}" for i, cell in enumerate(row)]
+            for i, cell in enumerate(row):
+                bullet = "* -" if i == 0 else "  -"
+                lines.append(f"   {bullet} {cell}")
         container = nodes.container(classes=["table-wide"])
         self.state.nested_parse(StringList(lines, source=self.name), self.content_offset, container)
         return container.children

@@ -1,27 +1,27 @@
 """SMAClite, the StarCraft Multi-Agent Challenge without StarCraft, compiled with numba.
 
-Importing the package registers `smaclite_jit/<map>-v0` for every map of `smaclite_jit.maps.MAPS`, with SMAC's
-episode limit, and `smaclite_jit/custom-v0` for maps of your own: see `smaclite_jit.map_files`.
+Importing the package registers ``smaclite_jit/<map>-v0`` for every map of ``MAPS``, with SMAC's
+episode limit, and ``smaclite_jit/custom-v0`` for maps of your own: see ``smaclite_jit.map_files``.
 """
 
-import gymnasium as gym
+from cleanmarl import __version__
+from smaclite_jit import registration
+from smaclite_jit.environment import SMACliteEnv
+from smaclite_jit.map_files import MapError, load_map
+from smaclite_jit.maps import MAPS, Map
+from smaclite_jit.units import UNITS, UnitType
+from smaclite_jit.vector import SMACliteVectorEnv
 
-from smaclite_jit.maps import MAPS
+__all__ = [
+    "MAPS",
+    "UNITS",
+    "Map",
+    "MapError",
+    "SMACliteEnv",
+    "SMACliteVectorEnv",
+    "UnitType",
+    "__version__",
+    "load_map",
+]
 
-for _name, _map in MAPS.items():
-    gym.register(
-        f"smaclite_jit/{_name}-v0",
-        entry_point="smaclite_jit.environment:SMACliteEnv",
-        vector_entry_point="smaclite_jit.vector:SMACliteVectorEnv",
-        kwargs={"map_name": _name},
-        max_episode_steps=_map.episode_limit,
-        order_enforce=False,
-        disable_env_checker=True,
-    )
-gym.register(
-    "smaclite_jit/custom-v0",
-    entry_point="smaclite_jit.registration:make_custom",  # which truncates at the file's episode limit
-    vector_entry_point="smaclite_jit.registration:make_custom_vector",
-    order_enforce=False,
-    disable_env_checker=True,
-)
+registration.register_all()

@@ -1,43 +1,198 @@
-"""Where a map's units stand and what the compiled functions need to know of it: constants, rectangles, first state."""
+"""A map as arrays: the records of its units, their constants, the obstacles, and the sizes that follow from them.
+
+This module also defines the records. A field that is added to `UNIT` or `KIND` has its place everywhere: all arrays
+are made from these two types.
+"""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from numba import config
+from numba.extending import register_jitable
 
-from smaclite_jit import battle as b
 from smaclite_jit.units import PLANES
 
-KINDS = {"STANDARD": b.SINGLE, "HEAL": b.HEAL, "KAMIKAZE": b.KAMIKAZE, "LASER_BEAM": b.LASER}
-GAP = 0.05  # between the units of a group
+# Actions of agents. The first two and the next two are orders to units too.
+NO_OP = 0
+STOP = 1
+NORTH = 2
+SOUTH = 3
+EAST = 4
+WEST = 5
+FIRST_TARGET = 6  # FIRST_TARGET + k is enemy k or, for a healer, ally k
+
+# Orders: NO_OP, STOP and
+MOVE = 2
+ACT = 3  # attack or heal order_target
+
+# Kinds of attacks, `targeter` in the records.
+SINGLE = 0
+HEAL = 1
+KAMIKAZE = 2
+LASER = 3
+TARGETERS = {"STANDARD": SINGLE, "HEAL": HEAL, "KAMIKAZE": KAMIKAZE, "LASER_BEAM": LASER}
+
+NOBODY = -1  # in place of a unit id
+KILL_REWARD = 10.0
+WIN_REWARD = 200.0
+GAP = 0.05  # cells between the units of a group
+
+#: What changes in a battle: one record for each unit.
+UNIT = np.dtype(
+    [
+        ("x", np.float64),  # always a float32 in value
+        ("y", np.float64),
+        ("vx", np.float64),  # cells per second, in the last tick
+        ("vy", np.float64),
+        ("hp", np.float64),
+        ("shield", np.float64),
+        ("energy", np.float64),
+        ("heal_pool", np.float64),  # hp that are paid for and not yet healed
+        ("cooldown", np.float64),  # seconds until the weapon is ready
+        ("shield_delay", np.float64),  # seconds until the shield grows
+        ("alive", np.bool_),
+        ("target", np.int64),  # a unit id or NOBODY
+        ("attacking", np.bool_),  # in range: attacks in its turn
+        ("order", np.int64),  # of agents: NO_OP, STOP, MOVE or ACT
+        ("order_target", np.int64),  # for ACT
+        ("to_x", np.float64),  # for MOVE
+        ("to_y", np.float64),
+        # What the phases of a tick leave for later ones:
+        ("indexed", np.bool_),  # alive at the beginning of the tick
+        ("index_x", np.float64),  # where it was then
+        ("index_y", np.float64),
+        ("previous_target", np.int64),  # in the tick before
+        ("had_target", np.bool_),  # it has kept its target
+        ("pref_x", np.float64),  # the preferred velocity
+        ("pref_y", np.float64),
+        ("new_x", np.float64),  # the velocity that avoids collisions
+        ("new_y", np.float64),
+    ],
+    align=True,
+)
+
+#: What never changes: one record for each unit. Distances in cells, times in seconds.
+KIND = np.dtype(
+    [
+        ("enemy", np.bool_),
+        ("id_in_side", np.int64),
+        ("type_id", np.int64),  # place in the one-hot types of observations
+        ("max_hp", np.float64),
+        ("max_shield", np.float64),
+        ("max_energy", np.float64),
+        ("starting_energy", np.float64),
+        ("regeneration", np.float64),  # hp per second
+        ("armor", np.float64),
+        ("speed", np.float64),
+        ("radius", np.float64),
+        ("plane", np.int64),
+        ("healer", np.bool_),
+        ("priority", np.int64),  # enemies prefer targets with a lower one
+        ("scan_range", np.float64),
+        ("attack_range", np.float64),  # from rim to rim
+        ("weapon_cooldown", np.float64),
+        ("hits", np.int64),  # of one attack
+        ("hits_planes", np.int64),  # a bit for each plane
+        ("targeter", np.int64),  # SINGLE, HEAL, KAMIKAZE or LASER
+        ("extent", np.float64),  # radius of an explosion, width of a beam
+        ("depth", np.float64),  # of a beam, along the line of fire
+    ],
+    align=True,
+)
+
+
+class Rules(NamedTuple):
+    """What compiled functions need to know of a map."""
+
+    kinds: np.ndarray  # (units,) of KIND
+    damage: np.ndarray  # (units, units): of a hit of the first on the second
+    agents: np.ndarray  # (n_agents,) unit ids
+    enemies: np.ndarray  # (n_enemies,) unit ids
+    rectangles: np.ndarray  # (n, 4): x, y, width and height of the blocked parts
+    walkable: np.ndarray  # (height, width) bool
+    attack_x: float  # where enemies without a target go
+    attack_y: float
+    largest_radius: float  # of a unit
+    largest_reward: float  # of a battle, before it is scaled to 20
+    n_types: int  # 0 where observations don't show the types of units
+    ally_shields: int  # 1 where observations show the shields of agents
+    enemy_shields: int
+
+
+def zero_records(shape, dtype):
+    """An array of records.
+
+    Interpreted code, which NUMBA_DISABLE_JIT asks for, reaches fields as attributes only in numpy's recarray. numba
+    needs none, and takes 2 us longer for each one that a compiled function is called with.
+    """
+    records = np.zeros(shape, dtype)
+    return records.view(np.recarray) if config.DISABLE_JIT else records
+
+
+@register_jitable
+def observation_blocks(n_types, ally_shields, enemy_shields):
+    """How many numbers of an observation describe an enemy, an ally and the agent itself."""
+    enemy = 5 + enemy_shields + n_types
+    ally = 5 + ally_shields + n_types
+    own = 1 + ally_shields + n_types
+    return enemy, ally, own
+
+
+@register_jitable
+def state_blocks(n_types, ally_shields, enemy_shields):
+    """How many numbers of the state describe an agent and an enemy."""
+    agent = 4 + ally_shields + n_types
+    enemy = 3 + enemy_shields + n_types
+    return agent, enemy
 
 
 def place(groups, units):
-    """The units of all groups in id order: (unit name, is enemy, x, y). Groups are square grids, the enemy's turned."""
+    """Place the units of all groups: a list of (unit name, is enemy, x, y) in id order.
+
+    A group is a square grid around its centre, filled row by row. Agents' rows go up and to the right, enemies' down
+    and to the left. Seven units of the agents (the grid has room for nine)::
+
+        6
+        3 4 5
+        0 1 2
+    """
     placed = []
-    for side, gx, gy, *counts in groups:
-        names = [name for name, count in counts for _ in range(count)]
-        k, sign = math.ceil(math.sqrt(len(names))), 1 if side == "A" else -1
-        rows = [names[i * k : (i + 1) * k] for i in range(k)]
+    for side, centre_x, centre_y, *counts in groups:
+        names = []
+        for name, count in counts:
+            names += [name] * count
+        columns = math.ceil(math.sqrt(len(names)))
+        rows = [names[i * columns : (i + 1) * columns] for i in range(columns)]
         radii = [[units[name].size / 2 for name in row] for row in rows]
         heights = [max(row, default=0.0) for row in radii]
-        width, height = max(2 * sum(row) for row in radii), 2 * sum(heights) + (k - 1) * GAP
-        y, above = gy - sign * height / 2, 0.0
+        # Quirk of the reference: the height has the gaps, the width has not.
+        width = max(2 * sum(row) for row in radii)
+        height = 2 * sum(heights) + (columns - 1) * GAP
+        sign = 1 if side == "A" else -1
+        y = centre_y - sign * height / 2
+        row_below = 0.0
         for row, row_radii, row_height in zip(rows, radii, heights):
-            y += sign * (above + row_height)
-            x, previous, above = gx - sign * width / 2, 0.0, row_height
+            y += sign * (row_below + row_height)
+            row_below = row_height
+            x = centre_x - sign * width / 2
+            neighbour = 0.0
             for name, radius in zip(row, row_radii):
-                x += sign * (previous + radius)
+                x += sign * (neighbour + radius)
+                neighbour = radius
                 placed.append((name, side == "E", np.float32(x), np.float32(y)))
                 x += sign * GAP
-                previous = radius
             y += sign * GAP
     return placed
 
 
 def obstacles(terrain):
     """The blocked cells as rectangles (n, 4) of x, y, width, height, by the reference's greedy sweep."""
-    height, width, seen, found = len(terrain), len(terrain[0]), set(), []
     blocked = [[cell != "_" for cell in row] for row in terrain]
+    height = len(blocked)
+    width = len(blocked[0])
+    seen = set()
+    rectangles = []
     for y in range(height):
         for x in range(width):
             if (x, y) in seen:
@@ -45,6 +200,7 @@ def obstacles(terrain):
             seen.add((x, y))
             if not blocked[y][x]:
                 continue
+            # Quirk of the reference: cells that have been seen are taken again, so that rectangles overlap.
             right = x + 1
             while right < width and blocked[y][right]:
                 seen.add((right, y))
@@ -53,92 +209,129 @@ def obstacles(terrain):
             while top < height and all(blocked[top][x:right]):
                 seen.update((column, top) for column in range(x, right))
                 top += 1
-            found.append((x, y, right - x, top - y))
-    return np.array(found, np.float64).reshape(-1, 4)
+            rectangles.append((x, y, right - x, top - y))
+    return np.array(rectangles, np.float64).reshape(-1, 4)
+
+
+def hit_damage(attacker, target):
+    """Damage of one hit of a kind of unit on another, with its bonuses."""
+    return attacker.damage + sum(attacker.bonuses.get(kind, 0) for kind in target.attributes)
 
 
 class Arena:
-    """All that is fixed for a map."""
+    """Everything that is fixed for a map.
+
+    Parameters
+    ----------
+    scenario : maps.Map
+    """
 
     def __init__(self, scenario):
         placed = place(scenario.groups, scenario.units)
-        types = [scenario.units[name] for name, *_ in placed]
-        n_units = len(placed)
-        enemy = np.array([is_enemy for _, is_enemy, _, _ in placed])
-        self.scenario, self.unit_names, self.enemy = scenario, [name for name, *_ in placed], enemy
-        self.n_units, self.n_agents, self.n_enemies = n_units, int((~enemy).sum()), int(enemy.sum())
-        self.ids = np.full((2, max(self.n_agents, self.n_enemies)), b.NOBODY)
-        self.ids[0, : self.n_agents], self.ids[1, : self.n_enemies] = (
-            np.flatnonzero(~enemy),
-            np.flatnonzero(enemy),
+        self.scenario = scenario
+        self.unit_names = [name for name, *_ in placed]  # by unit id
+        self.kinds = self.make_kinds([is_enemy for _, is_enemy, *_ in placed])  # (units,) of KIND
+        self.first_units = self.make_first_units(placed)  # (units,) of UNIT, at a reset
+        self.walkable = np.array([[cell == "_" for cell in row] for row in scenario.terrain])
+
+        enemy = self.kinds["enemy"]
+        self.agents = np.flatnonzero(~enemy)  # unit ids
+        self.enemies = np.flatnonzero(enemy)
+        self.n_units = len(placed)
+        self.n_agents = len(self.agents)
+        self.n_enemies = len(self.enemies)
+        self.n_actions = FIRST_TARGET + self.count_targets()
+
+        shows = (
+            len(scenario.type_ids),
+            int(scenario.ally_shields),
+            int(scenario.enemy_shields),
         )
-        c = self.c = np.zeros((22, n_units))
-        for i, (name, unit) in enumerate(zip(self.unit_names, types)):
-            values = {
-                b.MAX_HP: unit.hp,
-                b.MAX_SHIELD: unit.shield,
-                b.ARMOR: unit.armor,
-                b.HITS: unit.attacks,
-                b.WEAPON_COOLDOWN: unit.cooldown,
-                b.RANGE: unit.attack_range,
-                b.SPEED: unit.speed,
-                b.RADIUS: unit.size / 2,
-                b.SCAN: unit.minimum_scan_range,
-                b.MAX_ENERGY: unit.energy,
-                b.FIRST_ENERGY: unit.starting_energy,
-                b.REGENERATION: unit.hp_regen,
-                b.KIND: KINDS[unit.targeter],
-                b.EXTENT: unit.radius or unit.width,
-                b.DEPTH: unit.height,
-                b.PRIORITY: 0 if unit.healing else 1,
-                b.HEALER: unit.healing,
-                b.PLANE: PLANES[unit.plane],
-                b.HITS_PLANE: sum(1 << PLANES[plane] for plane in unit.valid_targets),
-                b.ENEMY: enemy[i],
-                b.ID_IN_SIDE: (enemy[:i] == enemy[i]).sum(),
-                b.TYPE: scenario.type_ids.index(name) if scenario.type_ids else 0,
-            }
-            for row, value in values.items():
-                c[row, i] = value
-        self.damage = np.array(
-            [
-                [a.damage + sum(a.bonuses.get(kind, 0) for kind in t.attributes) for t in types]
-                for a in types
-            ],
-            float,
-        )
-        self.rectangles = obstacles(scenario.terrain)
-        self.walkable = np.array(
-            [[cell == "_" for cell in row] for row in scenario.terrain]
-        )  # (y, x)
-        self.max_radius = float(c[b.RADIUS].max())
-        hp_and_shields = (c[b.MAX_HP] + c[b.MAX_SHIELD])[enemy].sum()
-        self.max_reward = b.KILL_REWARD * self.n_enemies + b.WIN_REWARD + float(hp_and_shields)
-        healer = c[b.HEALER][~enemy]
-        # The reference counts the allies that can be healed. It does not get to the last one if a healer comes first.
-        last_patient = int(np.flatnonzero(healer == 0).max(initial=-1)) + 1
-        targets = max(last_patient, self.n_enemies) if healer.any() else self.n_enemies
-        n_types, sa, se = len(scenario.type_ids), scenario.ally_shields, scenario.enemy_shields
-        self.n_actions = 6 + targets
+        moves = WEST - NORTH + 1
+        seen_enemy, seen_ally, own = observation_blocks(*shows)
         self.obs_size = (
-            4
-            + self.n_enemies * (5 + se + n_types)
-            + (self.n_agents - 1) * (5 + sa + n_types)
-            + 1
-            + sa
-            + n_types
+            moves + self.n_enemies * seen_enemy + (self.n_agents - 1) * seen_ally + own
         )
-        self.state_size = self.n_agents * (4 + sa + n_types) + self.n_enemies * (3 + se + n_types)
-        self.state_size += self.n_agents * self.n_actions
-        self.first_f, self.first_g = np.zeros((18, n_units)), np.zeros((9, n_units), np.int64)
-        self.first_f[b.X], self.first_f[b.Y] = [x for *_, x, _ in placed], [y for *_, y in placed]
-        self.first_f[b.HP], self.first_f[b.SHIELD], self.first_f[b.ENERGY] = (
-            c[b.MAX_HP],
-            c[b.MAX_SHIELD],
-            c[b.FIRST_ENERGY],
+        agent_block, enemy_block = state_blocks(*shows)
+        self.state_size = (
+            self.n_agents * agent_block
+            + self.n_enemies * enemy_block
+            + self.n_agents * self.n_actions
         )
-        self.first_g[b.ALIVE] = 1
-        self.first_g[[b.TARGET, b.PREVIOUS, b.ORDER_TARGET]] = b.NOBODY
-        self.first_g[b.ORDER] = b.NO_OP
-        n_lines = 4 * len(self.rectangles) + n_units
-        self.lines, self.work = np.zeros((n_lines, 4)), np.zeros((n_lines, 4))
+
+        types = [scenario.units[name] for name in self.unit_names]
+        damage = [[hit_damage(attacker, target) for target in types] for attacker in types]
+        enemies_health = (self.kinds["max_hp"] + self.kinds["max_shield"])[enemy].sum()
+        attack_x, attack_y = scenario.attack_point
+        self.rules = Rules(
+            kinds=self.kinds,
+            damage=np.array(damage, np.float64),
+            agents=self.agents,
+            enemies=self.enemies,
+            rectangles=obstacles(scenario.terrain),
+            walkable=self.walkable,
+            attack_x=float(attack_x),
+            attack_y=float(attack_y),
+            largest_radius=float(self.kinds["radius"].max()),
+            largest_reward=KILL_REWARD * self.n_enemies + WIN_REWARD + float(enemies_health),
+            n_types=len(scenario.type_ids),
+            ally_shields=int(scenario.ally_shields),
+            enemy_shields=int(scenario.enemy_shields),
+        )
+
+    def make_kinds(self, is_enemy):
+        kinds = zero_records(len(is_enemy), KIND)
+        type_ids = self.scenario.type_ids
+        counts = {True: 0, False: 0}  # of the units of each side so far
+        for i, name in enumerate(self.unit_names):
+            unit = self.scenario.units[name]
+            kind = kinds[i]
+            kind["enemy"] = is_enemy[i]
+            kind["id_in_side"] = counts[is_enemy[i]]
+            counts[is_enemy[i]] += 1
+            kind["type_id"] = type_ids.index(name) if type_ids else 0
+            kind["max_hp"] = unit.hp
+            kind["max_shield"] = unit.shield
+            kind["max_energy"] = unit.energy
+            kind["starting_energy"] = unit.starting_energy
+            kind["regeneration"] = unit.hp_regen
+            kind["armor"] = unit.armor
+            kind["speed"] = unit.speed
+            kind["radius"] = unit.size / 2
+            kind["plane"] = PLANES[unit.plane]
+            kind["healer"] = unit.healing
+            kind["priority"] = 0 if unit.healing else 1
+            kind["scan_range"] = unit.minimum_scan_range
+            kind["attack_range"] = unit.attack_range
+            kind["weapon_cooldown"] = unit.cooldown
+            kind["hits"] = unit.attacks
+            kind["hits_planes"] = sum(1 << PLANES[plane] for plane in unit.valid_targets)
+            kind["targeter"] = TARGETERS[unit.targeter]
+            kind["extent"] = unit.radius or unit.width
+            kind["depth"] = unit.height
+        return kinds
+
+    def make_first_units(self, placed):
+        units = zero_records(len(placed), UNIT)
+        units["x"] = [x for *_, x, _ in placed]
+        units["y"] = [y for *_, y in placed]
+        units["hp"] = self.kinds["max_hp"]
+        units["shield"] = self.kinds["max_shield"]
+        units["energy"] = self.kinds["starting_energy"]
+        units["alive"] = True
+        units["order"] = NO_OP
+        for field in ("target", "previous_target", "order_target"):
+            units[field] = NOBODY
+        return units
+
+    def count_targets(self):
+        """How many units an action can name: as many as there are enemies or, for healers, allies.
+
+        The reference counts the allies that can be healed. If a healer comes first, it has no action for the last of
+        them. Here there is one.
+        """
+        healer = self.kinds["healer"][self.agents]
+        if not healer.any():
+            return self.n_enemies
+        last_patient = np.flatnonzero(~healer).max(initial=-1)
+        return max(int(last_patient) + 1, self.n_enemies)

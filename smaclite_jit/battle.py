@@ -1,8 +1,12 @@
-"""One battle, advanced by one environment step of eight ticks in a compiled function.
+"""The rules of a battle, compiled with numba: one function for each phase of a tick.
 
-The state is a structure of arrays: ``f`` (fields, units) float64 with the rows X ... TO_Y, ``g`` (fields, units) int64
-with the rows ALIVE ... DRAWN. ``c`` (constants, units) float64 and ``damage`` (units, units) never change. Unit ids run
-over both sides in placement order. Positions are rounded to float32, all else is float64.
+``units`` and ``kinds`` are arrays of records, what changes and what never changes of each unit; their fields are
+listed in ``arena.UNIT`` and ``arena.KIND``. Unit ids are places in these arrays: they run over both sides, in the order
+of the map's groups. Assigning to a field of ``unit = units[i]`` changes the battle. Positions are rounded to float32,
+all else is float64.
+
+The order of the operations is part of the specification: results are compared with recordings of the original, and
+rounding in another place changes whole battles. After any change run ``pytest tests/test_smaclite_jit.py``.
 """
 
 import math
@@ -10,254 +14,362 @@ import math
 import numpy as np
 from numba import njit
 
+from smaclite_jit.arena import (
+    ACT,
+    EAST,
+    FIRST_TARGET,
+    HEAL,
+    KAMIKAZE,
+    KILL_REWARD,
+    LASER,
+    MOVE,
+    NO_OP,
+    NOBODY,
+    NORTH,
+    SOUTH,
+    STOP,
+    WEST,
+    WIN_REWARD,
+)
 from smaclite_jit.orca import add_edge, add_neighbour, new_velocity
+from smaclite_jit.turn_order import shuffle_turns
+from smaclite_jit.units import GROUND
 
-TICKS = 8
-DT = 1 / 16  # seconds
-SHIELD_DELAY, SHIELD_REGENERATION, ENERGY_REGENERATION = (
-    10.0,
-    0.125,
-    0.03515625,
-)  # seconds; per tick
-HEALING, HEALING_PER_ENERGY, ENERGY_TO_START = 0.5625, 3.0, 5.0  # hp per tick; hp; energy
-KILL_REWARD, WIN_REWARD = 10.0, 200.0
-ATTACK_OFFERED = 6.0  # distance up to which a target may be commanded
-SIGHT = 9.0
-NOBODY = -1
-
-# Rows of f.
-X, Y, VX, VY, HP, SHIELD, ENERGY, HEAL_POOL, COOLDOWN, DELAY = range(10)
-PREF_X, PREF_Y, NEW_X, NEW_Y, INDEX_X, INDEX_Y, TO_X, TO_Y = range(10, 18)
-# Rows of g. INDEXED: among the units that the spatial index of this tick holds. DRAWN: the processing order.
-ALIVE, TARGET, PREVIOUS, ATTACKING, ORDER, ORDER_TARGET, INDEXED, HAD_TARGET, DRAWN = range(9)
-STOP, MOVE, ACT, NO_OP = range(4)
-# Rows of c.
-(
-    MAX_HP,
-    MAX_SHIELD,
-    ARMOR,
-    HITS,
-    WEAPON_COOLDOWN,
-    RANGE,
-    SPEED,
-    RADIUS,
-    SCAN,
-    MAX_ENERGY,
-    FIRST_ENERGY,
-    REGENERATION,
-) = range(12)
-KIND, EXTENT, DEPTH, PRIORITY, HEALER, PLANE, HITS_PLANE, ENEMY, ID_IN_SIDE, TYPE = range(
-    12, 22
-)  # HITS_PLANE: a bit set
-SINGLE, HEAL, KAMIKAZE, LASER = range(4)
+TICKS = 8  # in an environment step
+DT = 1 / 16  # seconds in a tick
+MOVE_DISTANCE = 2.0  # of a move order, in cells
+SHIELD_DELAY = 10.0  # seconds
+SHIELD_REGENERATION = 0.125  # a tick
+ENERGY_REGENERATION = 0.03515625  # a tick
+HEALING = 0.5625  # hp a tick
+HEALING_PER_ENERGY = 3.0  # hp
+ENERGY_TO_START = 5.0  # healing somebody else
+UNSEEN = 2e9  # the distance of attackers that are out of sight
 
 
 @njit(cache=True, inline="always")
-def distance(f, i, j):
-    dx, dy = f[X, i] - f[X, j], f[Y, i] - f[Y, j]
+def distance(unit, other):
+    dx = unit.x - other.x
+    dy = unit.y - other.y
     return math.sqrt(dx * dx + dy * dy)
 
 
 @njit(cache=True, inline="always")
-def within(f, i, j, limit):
-    """Centre distance at most `limit`, in float32 as the reference does it."""
-    gx = abs(np.float32(f[X, i]) - np.float32(f[X, j]))
-    gy = abs(np.float32(f[Y, i]) - np.float32(f[Y, j]))
-    r = np.float32(limit)
-    if gx > r or gy > r:
+def within(unit, other, limit):
+    """The distance of the centres is at most `limit`, in float32 as the reference does it."""
+    gap_x = abs(np.float32(unit.x) - np.float32(other.x))
+    gap_y = abs(np.float32(unit.y) - np.float32(other.y))
+    limit_32 = np.float32(limit)
+    if gap_x > limit_32 or gap_y > limit_32:
         return False
-    return gx + gy <= r or gx * gx + gy * gy <= np.float32(limit * limit)
+    if gap_x + gap_y <= limit_32:
+        return True
+    return gap_x * gap_x + gap_y * gap_y <= np.float32(limit * limit)
 
 
 @njit(cache=True, inline="always")
-def in_range(f, c, i, j):
-    return within(f, i, j, c[RANGE, i] + c[RADIUS, i] + c[RADIUS, j])
+def in_range(units, kinds, i, j):
+    return within(units[i], units[j], kinds[i].attack_range + kinds[i].radius + kinds[j].radius)
 
 
 @njit(cache=True, inline="always")
-def can_hit(c, i, j):
-    return (int(c[HITS_PLANE, i]) >> int(c[PLANE, j])) & 1 == 1
+def can_hit(kind, other_kind):
+    return (kind.hits_planes >> other_kind.plane) & 1 == 1
+
+
+# Orders, once a step.
 
 
 @njit(cache=True)
-def give_orders(f, g, c, actions, ids):
-    """Turn the agents' actions into orders for the step. `ids` (2, ids in side) are the unit ids of each side."""
-    n_agents = len(actions)
-    for agent in range(n_agents):
-        i, action = ids[0, agent], actions[agent]
-        if action == 0:
-            g[ORDER, i] = NO_OP
-        elif action == 1:
-            g[ORDER, i] = STOP
-        elif action < 6:
-            g[ORDER, i] = MOVE
-            f[TO_X, i] = f[X, i] + (2 if action == 4 else -2 if action == 5 else 0)
-            f[TO_Y, i] = f[Y, i] + (2 if action == 2 else -2 if action == 3 else 0)
+def give_orders(units, kinds, agents, enemies, actions):
+    """Turn the actions of the agents into orders for the step. `agents` and `enemies` are unit ids."""
+    for agent in range(len(actions)):
+        action = actions[agent]
+        i = agents[agent]
+        unit = units[i]
+        if action == NO_OP or action == STOP:
+            unit.order = action
+        elif action < FIRST_TARGET:
+            unit.order = MOVE
+            unit.to_x = unit.x
+            unit.to_y = unit.y
+            if action == NORTH:
+                unit.to_y += MOVE_DISTANCE
+            elif action == SOUTH:
+                unit.to_y -= MOVE_DISTANCE
+            elif action == EAST:
+                unit.to_x += MOVE_DISTANCE
+            elif action == WEST:
+                unit.to_x -= MOVE_DISTANCE
         else:
-            g[ORDER, i] = ACT
-            g[ORDER_TARGET, i] = ids[0 if c[HEALER, i] else 1, action - 6]
+            unit.order = ACT
+            if kinds[i].healer:
+                unit.order_target = agents[action - FIRST_TARGET]
+            else:
+                unit.order_target = enemies[action - FIRST_TARGET]
+
+
+# The phases of a tick.
 
 
 @njit(cache=True)
-def clean_up(f, g, c):
-    """Phase 1 of a tick: drop targets that are dead or, for the enemy, out of range."""
-    for i in range(f.shape[1]):
-        if not g[ALIVE, i]:
-            continue
-        target = g[TARGET, i]
-        g[PREVIOUS, i] = target
-        if not c[ENEMY, i]:
-            g[TARGET, i] = NOBODY
-            if g[ORDER, i] == ACT and f[HP, g[ORDER_TARGET, i]] > 0:
-                g[TARGET, i] = g[ORDER_TARGET, i]
-        elif target != NOBODY and (
-            f[HP, target] <= 0 or (g[TARGET, target] != i and not in_range(f, c, i, target))
-        ):
-            g[TARGET, i] = NOBODY
-        g[HAD_TARGET, i] = g[TARGET, i] != NOBODY
+def index_positions(units):
+    """Remember who is alive and where, for attacks on an area."""
+    for i in range(len(units)):
+        unit = units[i]
+        unit.indexed = unit.alive
+        unit.index_x = unit.x
+        unit.index_y = unit.y
 
 
 @njit(cache=True)
-def nearest_foe(f, g, c, i, rmax, attackers_from_afar):
-    """The agents' unit that enemy i picks: lowest (priority, distance) of those it notices."""
-    best, best_priority, best_distance = NOBODY, math.inf, math.inf
-    for j in range(f.shape[1]):
-        if c[ENEMY, j] or not g[ALIVE, j] or f[HP, j] <= 0 or not can_hit(c, i, j):
+def clean_up(units, kinds):
+    """Drop targets that are dead or, for the enemy, out of range. Agents' targets follow from their orders."""
+    for i in range(len(units)):
+        unit = units[i]
+        if not unit.alive:
             continue
-        d, attacks_me = distance(f, i, j), g[TARGET, j] == i
-        if d > c[SCAN, i] + rmax:
+        unit.previous_target = unit.target
+        if not kinds[i].enemy:
+            unit.target = NOBODY
+            if unit.order == ACT and units[unit.order_target].hp > 0:
+                unit.target = unit.order_target
+        elif unit.target != NOBODY:
+            foe = units[unit.target]
+            # Who attacks this unit is kept, however far away.
+            if foe.hp <= 0 or (foe.target != i and not in_range(units, kinds, i, unit.target)):
+                unit.target = NOBODY
+        unit.had_target = unit.target != NOBODY
+
+
+@njit(cache=True)
+def nearest_foe(units, kinds, i, largest_radius, attackers_from_afar):
+    """The agents' unit that enemy i picks: of those it notices, the lowest priority, and of these the nearest."""
+    unit = units[i]
+    kind = kinds[i]
+    best = NOBODY
+    best_priority = math.inf
+    best_distance = math.inf
+    for j in range(len(units)):
+        foe = units[j]
+        foe_kind = kinds[j]
+        if foe_kind.enemy or not foe.alive or foe.hp <= 0 or not can_hit(kind, foe_kind):
+            continue
+        d = distance(unit, foe)
+        attacks_me = foe.target == i
+        if d > kind.scan_range + largest_radius:
             if not (attackers_from_afar and attacks_me):
                 continue
-            d = 2e9
-        elif not (d < c[SCAN, i] + c[RADIUS, j] or attacks_me):
+            d = UNSEEN
+        elif not (d < kind.scan_range + foe_kind.radius or attacks_me):
             continue
-        if c[PRIORITY, j] < best_priority or (
-            c[PRIORITY, j] == best_priority and d < best_distance
-        ):
-            best, best_priority, best_distance = j, c[PRIORITY, j], d
+        priority = foe_kind.priority
+        if priority < best_priority or (priority == best_priority and d < best_distance):
+            best = j
+            best_priority = priority
+            best_distance = d
     return best
 
 
 @njit(cache=True)
-def patient(f, g, c, i, rmax):
-    """The comrade that enemy healer i picks, and the speed of the slowest one around."""
-    best, slowest = NOBODY, math.inf
-    for j in range(f.shape[1]):
-        if j == i or not c[ENEMY, j] or not g[ALIVE, j] or not can_hit(c, i, j):
+def weakest_patient(units, kinds, i, largest_radius):
+    """The comrade that enemy healer i picks, and the speed of the slowest comrade around (or infinity)."""
+    unit = units[i]
+    kind = kinds[i]
+    best = NOBODY
+    slowest = math.inf
+    for j in range(len(units)):
+        comrade = units[j]
+        comrade_kind = kinds[j]
+        if j == i or not comrade_kind.enemy or not comrade.alive:
             continue
-        d = distance(f, i, j)
-        if d > c[SCAN, i] + rmax:
+        if not can_hit(kind, comrade_kind):
             continue
-        slowest = min(slowest, c[SPEED, j])
-        needs_me = f[HP, j] < c[MAX_HP, j] or g[TARGET, j] != NOBODY
-        if (
-            f[HP, j] > 0
-            and d < c[SCAN, i] + c[RADIUS, j]
-            and needs_me
-            and (best == NOBODY or f[HP, j] < f[HP, best])
-        ):
+        d = distance(unit, comrade)
+        if d > kind.scan_range + largest_radius:
+            continue
+        slowest = min(slowest, comrade_kind.speed)
+        if comrade.hp <= 0 or not d < kind.scan_range + comrade_kind.radius:
+            continue
+        needs_me = comrade.hp < comrade_kind.max_hp or comrade.target != NOBODY
+        if needs_me and (best == NOBODY or comrade.hp < units[best].hp):
             best = j
     return best, slowest
 
 
 @njit(cache=True)
-def seek(f, i, x, y, speed):
-    dx, dy = x - f[X, i], y - f[Y, i]
+def stand_still(unit):
+    unit.pref_x = 0.0
+    unit.pref_y = 0.0
+
+
+@njit(cache=True)
+def seek(unit, x, y, speed):
+    """Prefer to go straight to (x, y)."""
+    dx = x - unit.x
+    dy = y - unit.y
     length = math.sqrt(dx * dx + dy * dy)
-    f[PREF_X, i], f[PREF_Y, i] = 0.0, 0.0
     if speed > 0 and length > 0:
-        f[PREF_X, i], f[PREF_Y, i] = dx * speed / length, dy * speed / length
+        unit.pref_x = dx * speed / length
+        unit.pref_y = dy * speed / length
+    else:
+        stand_still(unit)
 
 
 @njit(cache=True)
-def prepare(f, g, c, attack_x, attack_y, rmax):
-    """Phase 2 and 3 of a tick: the enemy picks targets, everybody a preferred velocity."""
-    n_units = f.shape[1]
+def approach(units, kinds, i, target, speed):
+    """Prefer to go to the target or, in range of it, to stand still and attack."""
+    if in_range(units, kinds, i, target) and can_hit(kinds[i], kinds[target]):
+        units[i].attacking = True
+        stand_still(units[i])
+    else:
+        seek(units[i], units[target].x, units[target].y, speed)
+
+
+@njit(cache=True)
+def prepare_agent(units, kinds, i):
+    """An agents' unit does what it is told."""
+    unit = units[i]
+    if unit.order == MOVE:
+        seek(unit, unit.to_x, unit.to_y, kinds[i].speed)
+    elif unit.order == ACT:
+        approach(units, kinds, i, unit.order_target, kinds[i].speed)
+    else:
+        stand_still(unit)
+
+
+@njit(cache=True)
+def prepare_enemy(units, kinds, i, attack_x, attack_y, largest_radius, ally_healer):
+    """An enemy picks a target, and goes to it or to the attack point."""
+    unit = units[i]
+    speed = kinds[i].speed
+    if kinds[i].healer:
+        if not unit.had_target:
+            unit.target, slowest = weakest_patient(units, kinds, i, largest_radius)
+            if slowest < math.inf:
+                speed = slowest
+    elif not unit.had_target:
+        unit.target = nearest_foe(units, kinds, i, largest_radius, True)
+    elif ally_healer and not kinds[unit.target].healer:
+        better = nearest_foe(units, kinds, i, largest_radius, False)
+        if better != NOBODY:
+            unit.target = better
+    if unit.target == NOBODY:
+        seek(unit, attack_x, attack_y, speed)
+    else:
+        approach(units, kinds, i, unit.target, speed)
+
+
+@njit(cache=True)
+def prepare(units, rules):
+    """The enemies pick targets; everybody gets a preferred velocity."""
+    kinds = rules.kinds
+    attack_x = rules.attack_x
+    attack_y = rules.attack_y
+    largest_radius = rules.largest_radius
     ally_healer = False
-    for i in range(n_units):
-        ally_healer |= g[ALIVE, i] and not c[ENEMY, i] and c[HEALER, i] == 1
-    for i in range(n_units):
-        if not g[ALIVE, i]:
+    for i in range(len(units)):
+        if units[i].alive and kinds[i].healer and not kinds[i].enemy:
+            ally_healer = True
+    for i in range(len(units)):
+        if not units[i].alive:
             continue
-        speed, goal = c[SPEED, i], NOBODY
-        if not c[ENEMY, i]:
-            if g[ORDER, i] == MOVE:
-                seek(f, i, f[TO_X, i], f[TO_Y, i], speed)
-                continue
-            if g[ORDER, i] != ACT:
-                f[PREF_X, i], f[PREF_Y, i] = 0.0, 0.0
-                continue
-            goal = g[ORDER_TARGET, i]
+        if kinds[i].enemy:
+            prepare_enemy(units, kinds, i, attack_x, attack_y, largest_radius, ally_healer)
         else:
-            if c[HEALER, i]:
-                if not g[HAD_TARGET, i]:
-                    g[TARGET, i], slowest = patient(f, g, c, i, rmax)
-                    if slowest < math.inf:
-                        speed = slowest
-            elif not g[HAD_TARGET, i]:
-                g[TARGET, i] = nearest_foe(f, g, c, i, rmax, True)
-            elif ally_healer and not c[HEALER, g[TARGET, i]]:
-                better = nearest_foe(f, g, c, i, rmax, False)
-                if better != NOBODY:
-                    g[TARGET, i] = better
-            goal = g[TARGET, i]
-            if goal == NOBODY:
-                seek(f, i, attack_x, attack_y, speed)
-                continue
-        if in_range(f, c, i, goal) and can_hit(c, i, goal):
-            g[ATTACKING, i] = 1
-            f[PREF_X, i], f[PREF_Y, i] = 0.0, 0.0
-        else:
-            seek(f, i, f[X, goal], f[Y, goal], speed)
+            prepare_agent(units, kinds, i)
 
 
 @njit(cache=True)
-def half_planes(f, g, c, rectangles, rmax, i, lines):
-    """Fill `lines` with what walls and neighbours forbid unit i. Returns the number of walls' lines, and of all."""
-    x, y, vx, vy, r, n = f[X, i], f[Y, i], f[VX, i], f[VY, i], c[RADIUS, i], 0
-    if c[PLANE, i] == 0:
-        reach = r + c[SPEED, i]
+def collect_half_planes(units, kinds, i, rectangles, largest_radius, half_planes):
+    """Write down which velocities walls and neighbours forbid unit i.
+
+    Returns
+    -------
+    n_obstacle, n : int
+        How many half-planes there are of walls, which come first, and of all.
+    """
+    unit = units[i]
+    kind = kinds[i]
+    x = unit.x
+    y = unit.y
+    radius = kind.radius
+    n = 0
+    if kind.plane == GROUND:
+        reach = radius + kind.speed  # what it could touch within a second
         for k in range(len(rectangles)):
-            x0, y0 = rectangles[k, 0], rectangles[k, 1]
-            x1, y1 = x0 + rectangles[k, 2], y0 + rectangles[k, 3]
-            gx, gy = max(x0 - x, 0.0, x - x1), max(y0 - y, 0.0, y - y1)
-            if gx * gx + gy * gy > reach * reach:
+            left = rectangles[k, 0]
+            bottom = rectangles[k, 1]
+            right = left + rectangles[k, 2]
+            top = bottom + rectangles[k, 3]
+            gap_x = max(left - x, 0.0, x - right)
+            gap_y = max(bottom - y, 0.0, y - top)
+            if gap_x * gap_x + gap_y * gap_y > reach * reach:
                 continue
-            x0, x1, y0, y1 = x0 - x, x1 - x, y0 - y, y1 - y
-            n = add_edge(lines, n, x0, y0, x1, y0, 1.0, 0.0, 0.0, 1.0, 0.0, -1.0, r, vx, vy)
-            n = add_edge(lines, n, x1, y0, x1, y1, 0.0, 1.0, -1.0, 0.0, 1.0, 0.0, r, vx, vy)
-            n = add_edge(lines, n, x1, y1, x0, y1, -1.0, 0.0, 0.0, -1.0, 0.0, 1.0, r, vx, vy)
-            n = add_edge(lines, n, x0, y1, x0, y0, 0.0, -1.0, 1.0, 0.0, -1.0, 0.0, r, vx, vy)
+            left -= x
+            right -= x
+            bottom -= y
+            top -= y
+            n = add_edge(half_planes, n, unit, radius, left, bottom, right, bottom, 1.0, 0.0)
+            n = add_edge(half_planes, n, unit, radius, right, bottom, right, top, 0.0, 1.0)
+            n = add_edge(half_planes, n, unit, radius, right, top, left, top, -1.0, 0.0)
+            n = add_edge(half_planes, n, unit, radius, left, top, left, bottom, 0.0, -1.0)
     n_obstacle = n
-    for j in range(f.shape[1]):
-        px, py = f[X, j] - x, f[Y, j] - y
-        if abs(px) > rmax + r or abs(py) > rmax + r or math.sqrt(px * px + py * py) > rmax + r:
+    # Quirk of the reference: the search goes only as far as units of the largest kind touch.
+    reach = largest_radius + radius
+    for j in range(len(units)):
+        other = units[j]
+        dx = other.x - x
+        dy = other.y - y
+        if abs(dx) > reach or abs(dy) > reach or math.sqrt(dx * dx + dy * dy) > reach:
             continue
-        if j == i or not g[ALIVE, j] or c[PLANE, j] != c[PLANE, i]:
+        if j == i or not other.alive or kinds[j].plane != kind.plane:
             continue
-        share = 1.0 if f[PREF_X, j] == 0.0 and f[PREF_Y, j] == 0.0 else 0.5
-        n = add_neighbour(
-            lines, n, px, py, vx - f[VX, j], vy - f[VY, j], vx, vy, r + c[RADIUS, j], share
-        )
+        waits = other.pref_x == 0.0 and other.pref_y == 0.0
+        share = 1.0 if waits else 0.5
+        n = add_neighbour(half_planes, n, unit, other, radius + kinds[j].radius, share)
     return n_obstacle, n
 
 
 @njit(cache=True)
-def avoid_collisions(f, g, c, rectangles, rmax, lines, work):
-    """Phase 4 of a tick: new velocities, all from the same snapshot."""
-    for i in range(f.shape[1]):
-        if not g[ALIVE, i]:
+def avoid_collisions(units, rules, half_planes, scratch):
+    """Find the new velocities, all from the same snapshot. Units that want to stand still are never pushed."""
+    kinds = rules.kinds
+    rectangles = rules.rectangles
+    largest_radius = rules.largest_radius
+    for i in range(len(units)):
+        unit = units[i]
+        if not unit.alive:
             continue
-        f[NEW_X, i], f[NEW_Y, i] = 0.0, 0.0
-        if f[PREF_X, i] != 0.0 or f[PREF_Y, i] != 0.0:
-            n_obstacle, n = half_planes(f, g, c, rectangles, rmax, i, lines)
-            f[NEW_X, i], f[NEW_Y, i] = new_velocity(
-                lines, n_obstacle, n, c[SPEED, i], f[PREF_X, i], f[PREF_Y, i], work
+        unit.new_x = 0.0
+        unit.new_y = 0.0
+        if unit.pref_x != 0.0 or unit.pref_y != 0.0:
+            n_obstacle, n = collect_half_planes(
+                units, kinds, i, rectangles, largest_radius, half_planes
+            )
+            unit.new_x, unit.new_y = new_velocity(
+                half_planes, n_obstacle, n, kinds[i].speed, unit.pref_x, unit.pref_y, scratch
             )
 
 
 @njit(cache=True)
-def hit(f, c, damage, i, j):
+def move_and_recover(unit, kind):
+    """One unit's movement, timers and regeneration in a tick."""
+    unit.vx = unit.new_x
+    unit.vy = unit.new_y
+    unit.x = np.float32(unit.x + unit.vx * DT)
+    unit.y = np.float32(unit.y + unit.vy * DT)
+    unit.cooldown = max(0.0, unit.cooldown - DT)
+    unit.shield_delay = max(0.0, unit.shield_delay - DT)
+    if unit.shield_delay == 0:
+        unit.shield = min(kind.max_shield, unit.shield + SHIELD_REGENERATION)
+    unit.energy = min(kind.max_energy, unit.energy + ENERGY_REGENERATION)
+    if unit.hp < kind.max_hp:
+        unit.hp = min(kind.max_hp, unit.hp + kind.regeneration * DT)
+
+
+@njit(cache=True)
+def hit(units, kinds, damage, i, j):
     """All hits of one attack of unit i on unit j.
 
     A hit of size ``damage[i, j]`` is absorbed by the shield first; of what gets through, the armor is taken off.
@@ -267,126 +379,163 @@ def hit(f, c, damage, i, j):
     float
         Shield and health that an enemy lost, and 10 if it died; 0 if j is an agent.
     """
+    target = units[j]
+    kind = kinds[j]
     reward = 0.0
-    for _ in range(int(c[HITS, i])):
-        if f[HP, j] <= 0:
+    for _ in range(kinds[i].hits):
+        if target.hp <= 0:
             break
         amount = damage[i, j]
-        if c[MAX_SHIELD, j] > 0:
-            f[DELAY, j] = SHIELD_DELAY
-        absorbed = min(amount, f[SHIELD, j])
-        f[SHIELD, j] -= absorbed
-        dealt = max(0.0, min(amount - absorbed - c[ARMOR, j], f[HP, j]))
-        f[HP, j] -= dealt
-        if c[ENEMY, j]:
-            reward += absorbed + dealt + (KILL_REWARD if f[HP, j] <= 0 else 0.0)
+        if kind.max_shield > 0:
+            target.shield_delay = SHIELD_DELAY
+        absorbed = min(amount, target.shield)
+        target.shield -= absorbed
+        dealt = max(0.0, min(amount - absorbed - kind.armor, target.hp))
+        target.hp -= dealt
+        if kind.enemy:
+            kill_reward = KILL_REWARD if target.hp <= 0 else 0.0
+            reward += absorbed + dealt + kill_reward
     return reward
 
 
 @njit(cache=True)
-def explode(f, g, c, damage, i, rmax):
-    """A baneling's end."""
-    reward = f[HP, i] if c[ENEMY, i] else 0.0
-    f[HP, i] = 0.0
-    for j in range(f.shape[1]):
-        if c[ENEMY, j] == c[ENEMY, i] or not g[INDEXED, j]:
+def explode(units, kinds, damage, i, largest_radius):
+    """A baneling's end: it hits every foe around it. An enemy that explodes pays the health it had left."""
+    unit = units[i]
+    kind = kinds[i]
+    reward = unit.hp if kind.enemy else 0.0
+    unit.hp = 0.0
+    for j in range(len(units)):
+        foe = units[j]
+        if kinds[j].enemy == kind.enemy or not foe.indexed:
             continue
-        dx, dy = f[INDEX_X, j] - f[X, i], f[INDEX_Y, j] - f[Y, i]
-        if math.sqrt(dx * dx + dy * dy) <= c[EXTENT, i] + rmax and within(
-            f, i, j, c[EXTENT, i] + c[RADIUS, j]
-        ):
-            reward += hit(f, c, damage, i, j)
+        dx = foe.index_x - unit.x
+        dy = foe.index_y - unit.y
+        if math.sqrt(dx * dx + dy * dy) > kind.extent + largest_radius:
+            continue
+        if within(unit, foe, kind.extent + kinds[j].radius):
+            reward += hit(units, kinds, damage, i, j)
     return reward
 
 
 @njit(cache=True)
-def fire_beam(f, g, c, damage, i, target):
-    """A colossus's beam across the line of fire."""
-    fx, fy = f[X, target] - f[X, i], f[Y, target] - f[Y, i]
-    if fx == 0 and fy == 0:
+def beam_angle(fire_x, fire_y):
+    """The direction across the line of fire, in radians from the x axis."""
+    if fire_x == 0:
         return 0.0
-    angle = (
-        0.0
-        if fx == 0
-        else -math.pi / 2 * math.copysign(1.0, fx)
-        if fy == 0
-        else math.atan(-fx / fy)
-    )
-    cos, sin = math.cos(angle), math.sin(angle)
-    width, depth = c[EXTENT, i] / 2, c[DEPTH, i] / 2
-    rho, reward = math.sqrt(width * width + depth * depth), 0.0
-    for j in range(f.shape[1]):
-        if c[ENEMY, j] == c[ENEMY, i] or not g[INDEXED, j]:
+    if fire_y == 0:
+        return -math.pi / 2 * math.copysign(1.0, fire_x)
+    return math.atan(-fire_x / fire_y)
+
+
+@njit(cache=True)
+def fire_beam(units, kinds, damage, i, target_id):
+    """A colossus's beam: it hits every foe in a bar that lies across the line of fire, with the target in its middle."""
+    kind = kinds[i]
+    target = units[target_id]
+    fire_x = target.x - units[i].x
+    fire_y = target.y - units[i].y
+    if fire_x == 0 and fire_y == 0:
+        return 0.0
+    angle = beam_angle(fire_x, fire_y)
+    cos = math.cos(angle)
+    sin = math.sin(angle)
+    half_width = kind.extent / 2
+    half_depth = kind.depth / 2
+    reach = math.sqrt(half_width * half_width + half_depth * half_depth)
+    reward = 0.0
+    for j in range(len(units)):
+        foe = units[j]
+        if kinds[j].enemy == kind.enemy or not foe.indexed:
             continue
-        dx, dy = f[INDEX_X, j] - f[X, target], f[INDEX_Y, j] - f[Y, target]
-        if math.sqrt(dx * dx + dy * dy) > rho:
+        dx = foe.index_x - target.x
+        dy = foe.index_y - target.y
+        if math.sqrt(dx * dx + dy * dy) > reach:
             continue
-        dx, dy = f[X, j] - f[X, target], f[Y, j] - f[Y, target]
-        ex, ey = (
-            max(0.0, abs(dx * cos + dy * sin) - width),
-            max(0.0, abs(-dx * sin + dy * cos) - depth),
-        )
-        if ex * ex + ey * ey <= c[RADIUS, j] * c[RADIUS, j]:
-            reward += hit(f, c, damage, i, j)
+        dx = foe.x - target.x
+        dy = foe.y - target.y
+        # How far its centre is outside the bar, along the bar and along the line of fire.
+        outside_x = max(0.0, abs(dx * cos + dy * sin) - half_width)
+        outside_y = max(0.0, abs(-dx * sin + dy * cos) - half_depth)
+        if outside_x * outside_x + outside_y * outside_y <= kinds[j].radius * kinds[j].radius:
+            reward += hit(units, kinds, damage, i, j)
     return reward
 
 
 @njit(cache=True)
-def heal(f, g, c, i, target):
-    """A tick of healing."""
-    starting = g[PREVIOUS, i] != g[TARGET, i]
-    if (starting and f[ENERGY, i] < ENERGY_TO_START) or f[HP, target] == c[MAX_HP, target]:
-        g[TARGET, i] = NOBODY
+def heal(unit, patient, max_hp):
+    """A tick of healing: energy fills the pool, the pool heals. `max_hp` is the patient's."""
+    starting = unit.previous_target != unit.target
+    if (starting and unit.energy < ENERGY_TO_START) or patient.hp == max_hp:
+        unit.target = NOBODY
         return
-    want = min(c[MAX_HP, target] - f[HP, target], HEALING)
-    if f[HEAL_POOL, i] < want:
-        energy = min(1.0, f[ENERGY, i])
-        f[ENERGY, i] -= energy
-        f[HEAL_POOL, i] += HEALING_PER_ENERGY * energy
-    amount = min(want, f[HEAL_POOL, i])
-    f[HEAL_POOL, i] -= amount
-    f[HP, target] += amount
+    want = min(max_hp - patient.hp, HEALING)
+    if unit.heal_pool < want:
+        energy = min(1.0, unit.energy)
+        unit.energy -= energy
+        unit.heal_pool += HEALING_PER_ENERGY * energy
+    amount = min(want, unit.heal_pool)
+    unit.heal_pool -= amount
+    # Quirk of the reference: it heals the dead too, and who has died in this tick lives on.
+    patient.hp += amount
 
 
 @njit(cache=True)
-def process(f, g, c, damage, i, rmax):
-    """Phase 5 of a tick for one unit: move, timers, regeneration, attack. Returns the reward."""
-    f[VX, i], f[VY, i] = f[NEW_X, i], f[NEW_Y, i]
-    f[X, i], f[Y, i] = np.float32(f[X, i] + f[VX, i] * DT), np.float32(f[Y, i] + f[VY, i] * DT)
-    f[COOLDOWN, i] = max(0.0, f[COOLDOWN, i] - DT)
-    f[DELAY, i] = max(0.0, f[DELAY, i] - DT)
-    if f[DELAY, i] == 0:
-        f[SHIELD, i] = min(c[MAX_SHIELD, i], f[SHIELD, i] + SHIELD_REGENERATION)
-    f[ENERGY, i] = min(c[MAX_ENERGY, i], f[ENERGY, i] + ENERGY_REGENERATION)
-    if f[HP, i] < c[MAX_HP, i]:
-        f[HP, i] = min(c[MAX_HP, i], f[HP, i] + c[REGENERATION, i] * DT)
+def attack(units, kinds, damage, i, target, largest_radius):
+    """One attack, or a tick of healing. Returns the reward."""
+    targeter = kinds[i].targeter
+    if targeter == HEAL:
+        heal(units[i], units[target], kinds[target].max_hp)
+        return 0.0
+    if targeter == KAMIKAZE:
+        return explode(units, kinds, damage, i, largest_radius)
+    if targeter == LASER:
+        return fire_beam(units, kinds, damage, i, target)
+    return hit(units, kinds, damage, i, target)
 
-    if c[ENEMY, i]:
-        target = g[TARGET, i]
-    elif g[ORDER, i] == ACT:
-        target = g[ORDER_TARGET, i]
+
+@njit(cache=True)
+def take_turn(units, kinds, damage, i, largest_radius):
+    """One unit moves, recovers and attacks. Returns the reward."""
+    unit = units[i]
+    kind = kinds[i]
+    move_and_recover(unit, kind)
+    if kind.enemy:
+        target = unit.target
+    elif unit.order == ACT:
+        target = unit.order_target
     else:
         target = NOBODY
-        if g[ORDER, i] == STOP:
-            g[TARGET, i] = NOBODY
-    if target == NOBODY or not g[ATTACKING, i]:
+        if unit.order == STOP:
+            unit.target = NOBODY
+    if target == NOBODY or not unit.attacking:
         return 0.0
-    g[ATTACKING, i] = 0
-    if f[COOLDOWN, i] > 0:
+    unit.attacking = False
+    if unit.cooldown > 0:
         return 0.0
-    f[COOLDOWN, i] = c[WEAPON_COOLDOWN, i]
-    if c[KIND, i] == HEAL:
-        heal(f, g, c, i, target)
-        return 0.0
-    if c[KIND, i] == KAMIKAZE:
-        return explode(f, g, c, damage, i, rmax)
-    if c[KIND, i] == LASER:
-        return fire_beam(f, g, c, damage, i, target)
-    return hit(f, c, damage, i, target)
+    unit.cooldown = kind.weapon_cooldown
+    return attack(units, kinds, damage, i, target, largest_radius)
 
 
 @njit(cache=True)
-def tick(f, g, c, damage, rectangles, attack_x, attack_y, rmax, order, lines, work):
+def take_turns(units, rules, turns):
+    """One unit after the other takes its turn, unless it has died. Returns the reward."""
+    reward = 0.0
+    for i in turns:
+        if i != NOBODY and units[i].hp > 0:
+            reward += take_turn(units, rules.kinds, rules.damage, i, rules.largest_radius)
+    return reward
+
+
+@njit(cache=True)
+def remove_dead(units):
+    for i in range(len(units)):
+        if units[i].hp <= 0:
+            units[i].alive = False
+
+
+@njit(cache=True)
+def tick(units, rules, turns, half_planes, scratch):
     """Play one sixteenth of a second.
 
     The enemy chooses targets, everybody a preferred velocity, collision avoidance makes new velocities of them. Then
@@ -394,94 +543,72 @@ def tick(f, g, c, damage, rectangles, attack_x, attack_y, rmax, order, lines, wo
 
     Parameters
     ----------
-    f, g : ndarray
-        The battle; changed in place.
-    c : ndarray
-        The constants of the units.
-    damage : ndarray
-        (units, units): of a hit of the first on the second.
-    rectangles : ndarray
-        (n, 4): x, y, width and height of the blocked parts of the map.
-    attack_x, attack_y : float
-        Where the enemy goes without a target.
-    rmax : float
-        The largest radius of a unit on the map.
-    order : ndarray
+    units : ndarray
+        (units,) of ``arena.UNIT``, the battle; changed in place.
+    rules : arena.Rules
+        Of the map.
+    turns : ndarray
         (units,) unit ids in the order in which they move and attack, -1 behind the last.
-    lines, work : ndarray
-        (4 * len(rectangles) + units, 4) float64: room for half-planes.
+    half_planes, scratch : ndarray
+        (4 * len(rules.rectangles) + units, 4) float64: room for half-planes.
 
     Returns
     -------
     float
         The reward, not yet scaled and without that of the victory.
     """
-    for i in range(f.shape[1]):
-        g[INDEXED, i] = g[ALIVE, i]
-        f[INDEX_X, i], f[INDEX_Y, i] = f[X, i], f[Y, i]
-    clean_up(f, g, c)
-    prepare(f, g, c, attack_x, attack_y, rmax)
-    avoid_collisions(f, g, c, rectangles, rmax, lines, work)
+    index_positions(units)
+    clean_up(units, rules.kinds)
+    prepare(units, rules)
+    avoid_collisions(units, rules, half_planes, scratch)
+    reward = take_turns(units, rules, turns)
+    remove_dead(units)
+    return reward
+
+
+# A step.
+
+
+@njit(cache=True)
+def play_ticks(units, rules, rng_state, n_ticks):
+    """Play some ticks, each with the units' turns in random order. Returns the reward as ``tick``."""
+    turns = np.empty(len(units), np.int64)
+    half_planes = np.empty((4 * len(rules.rectangles) + len(units), 4))
+    scratch = np.empty_like(half_planes)
     reward = 0.0
-    for i in order:
-        if i >= 0 and f[HP, i] > 0:
-            reward += process(f, g, c, damage, i, rmax)
-    for i in range(f.shape[1]):
-        if f[HP, i] <= 0:
-            g[ALIVE, i] = 0
+    for _ in range(n_ticks):
+        shuffle_turns(rng_state, units, turns)
+        reward += tick(units, rules, turns, half_planes, scratch)
     return reward
 
 
 @njit(cache=True)
-def outcome(g, c, raw, max_reward):
+def outcome(units, rules, raw_reward):
     """End a step: scale its reward and see who is left.
 
     Parameters
     ----------
-    g, c : ndarray
-    raw : float
+    units : ndarray
+    rules : arena.Rules
+    raw_reward : float
         The rewards of its ticks.
-    max_reward : float
-        10 for each enemy, its health and shield, and 200.
 
     Returns
     -------
     reward : float
-        20 * (raw + 200 if won) / max_reward.
+        20 * (raw_reward + 200 if won) / rules.largest_reward.
     done, won : bool
         One side has nobody left; that of the enemy.
     """
-    left = np.zeros(2)
-    for i in range(g.shape[1]):
-        left[int(c[ENEMY, i])] += g[ALIVE, i]
-    won = left[1] == 0
-    return (raw + (WIN_REWARD if won else 0.0)) / (max_reward / 20), won or left[0] == 0, won
-
-
-@njit(cache=True)
-def advance(f, g, c, damage, rectangles, plan, actions, ids, orders, lines, work):
-    """Play one environment step with given random orders.
-
-    Parameters
-    ----------
-    f, g, c, damage, rectangles, lines, work : ndarray
-        As in ``tick``.
-    plan : tuple of float
-        Attack point x and y, largest radius and largest reward.
-    actions : ndarray
-        (n_agents,) int64, available ones.
-    ids : ndarray
-        (2, ids in side): the unit ids of agents and enemies.
-    orders : ndarray
-        (8, units), the ``order`` of each tick.
-
-    Returns
-    -------
-    reward : float
-    done, won : bool
-    """
-    give_orders(f, g, c, actions, ids)
-    raw = 0.0
-    for t in range(TICKS):
-        raw += tick(f, g, c, damage, rectangles, plan[0], plan[1], plan[2], orders[t], lines, work)
-    return outcome(g, c, raw, plan[3])
+    agents_left = False
+    enemies_left = False
+    for i in range(len(units)):
+        if units[i].alive:
+            if rules.kinds[i].enemy:
+                enemies_left = True
+            else:
+                agents_left = True
+    won = not enemies_left
+    win_reward = WIN_REWARD if won else 0.0
+    reward = (raw_reward + win_reward) / (rules.largest_reward / 20)
+    return reward, won or not agents_left, won

@@ -1,4 +1,7 @@
-"""numba's cache on disk: one compilation for all later runs, and never of older sources than those on disk."""
+"""numba's cache on disk: one compilation for all later runs, and never one of older sources.
+
+This layer imports nothing of the package.
+"""
 
 import hashlib
 import sys
@@ -8,15 +11,17 @@ from pathlib import Path
 def drop_stale(folder, sources):
     """Empty numba's cache in `folder` unless it is of these `sources`, a list of paths.
 
-    numba notices when a function's own file has changed, but not when the functions that it calls have.
+    numba notices when a function's own file has changed, but not when the functions that it calls
+    have.
     """
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    content = b"".join(path.read_bytes() for path in sources)
+    digest = hashlib.sha256(content).hexdigest()
     stamp = folder / "smaclite_jit.sha256"
     if stamp.is_file() and stamp.read_text() == digest:
         return
     try:
-        for old in (*folder.glob("*.nbi"), *folder.glob("*.nbc")):
-            old.unlink(missing_ok=True)
+        for cached in (*folder.glob("*.nbi"), *folder.glob("*.nbc")):
+            cached.unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         stamp.write_text(digest)
     except OSError:  # a folder that cannot be written to: numba does not write to it either
@@ -24,11 +29,19 @@ def drop_stale(folder, sources):
 
 
 def announce(function, seconds):
-    """Say on the terminal that `function` is going to be compiled, unless the cache has it."""
+    """Say on the terminal that `function` is going to be compiled, unless the cache has it.
+
+    numba has no call that tells, so this looks for an index file named like numba names them today,
+    `<module>.<function>-<first line>.py<version>.nbi`. If numba changes the names, the message
+    appears once in every process although nothing is compiled. Nothing else depends on them.
+    """
+    if not hasattr(function, "stats"):  # with NUMBA_DISABLE_JIT it is a plain function
+        return
+    module = function.__module__.split(".")[-1]
     version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    if hasattr(function, "stats"):  # it has none with NUMBA_DISABLE_JIT
-        name = f"{function.__module__.split('.')[-1]}.{function.__name__}-*.{version}.nbi"
-        if not list(Path(function.stats.cache_path).glob(name)) and not function.signatures:
-            print(
-                f"smaclite_jit: compiling the simulator, once, about {seconds} s", file=sys.stderr
-            )
+    pattern = f"{module}.{function.__name__}-*.{version}.nbi"
+    is_cached = any(Path(function.stats.cache_path).glob(pattern))
+    is_loaded = len(function.signatures) > 0
+    if not is_cached and not is_loaded:
+        message = f"smaclite_jit: compiling the simulator, once, about {seconds} s"
+        print(message, file=sys.stderr)

@@ -1,77 +1,75 @@
 """The battle as a gymnasium environment with the public surface of the original SMAClite."""
 
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numba import njit
 
-from smaclite_jit import battle as b
 from smaclite_jit.arena import Arena
+from smaclite_jit.battle import TICKS, give_orders, outcome, play_ticks
 from smaclite_jit.compile_cache import announce, drop_stale
 from smaclite_jit.map_files import hint, load_map
 from smaclite_jit.maps import MAPS
-from smaclite_jit.observations import available_actions, global_state, observations
-from smaclite_jit.turn_order import draw_order, from_generator
+from smaclite_jit.observations import View, observe
+from smaclite_jit.turn_order import from_generator
+
+NOT_YET = -1  # in place of a last action
 
 
 @njit(cache=True)
-def look(f, g, c, ids, walkable, last_actions, features, avail, obs, state):
-    """Fill what the agents see. `features` are the number of unit types and whether each side shows its shields."""
-    n_types, ally_shields, enemy_shields = features
-    available_actions(f, g, c, walkable, ids, avail)
-    observations(f, g, c, ids, avail, n_types, ally_shields, enemy_shields, obs)
-    n_actions = avail.shape[1]
-    global_state(
-        f, g, c, ids, walkable, last_actions, n_actions, n_types, ally_shields, enemy_shields, state
-    )
-
-
-@njit(cache=True)
-def play(
-    f,
-    g,
-    r,
-    c,
-    damage,
-    rectangles,
-    ids,
-    walkable,
-    plan,
-    features,
-    actions,
-    last_actions,
-    avail,
-    obs,
-    state,
-    lines,
-    work,
-):
-    """One environment step with random orders, and what the agents see of it.
-
-    `plan` is attack point x and y, largest radius and largest reward. Returns (reward, done, won, bad agent): the last
-    is an agent whose action is not available, in which case nothing has happened, or -1.
-    """
+def find_refused(actions, avail_actions):
+    """The first agent whose action is not available, or -1."""
     for agent in range(len(actions)):
-        if (
-            actions[agent] < 0
-            or actions[agent] >= avail.shape[1]
-            or not avail[agent, actions[agent]]
-        ):
-            return 0.0, False, False, agent
+        action = actions[agent]
+        if action < 0 or action >= avail_actions.shape[1] or not avail_actions[agent, action]:
+            return agent
+    return -1
+
+
+@njit(cache=True)
+def step_battle(units, rules, rng_state, actions, last_actions, view):
+    """Play one environment step and fill `view` with what is seen after it.
+
+    Parameters
+    ----------
+    units : ndarray
+        (units,) of ``arena.UNIT``, the battle; changed in place, as the following arrays but `actions`.
+    rules : arena.Rules
+        Of the map.
+    rng_state : ndarray
+        (6,) uint64, the generator of turn_order.py.
+    actions, last_actions : ndarray
+        (n_agents,) int64. The second becomes a copy of the first.
+    view : observations.View
+        What has been seen before the step; what can be seen after it.
+
+    Returns
+    -------
+    reward : float
+    done, won : bool
+    refused : int
+        An agent whose action is not available, in which case nothing has happened, or -1.
+    """
+    refused = find_refused(actions, view.avail_actions)
+    if refused >= 0:
+        return 0.0, False, False, refused
     last_actions[:] = actions
-    b.give_orders(f, g, c, actions, ids)
-    raw, order = 0.0, g[b.DRAWN]
-    for _ in range(b.TICKS):
-        draw_order(r, g[b.ALIVE], order)
-        raw += b.tick(f, g, c, damage, rectangles, plan[0], plan[1], plan[2], order, lines, work)
-    reward, done, won = b.outcome(g, c, raw, plan[3])
-    look(f, g, c, ids, walkable, last_actions, features, avail, obs, state)
-    return reward, done, won, -1
+    give_orders(units, rules.kinds, rules.agents, rules.enemies, actions)
+    raw_reward = play_ticks(units, rules, rng_state, TICKS)
+    reward, done, won = outcome(units, rules, raw_reward)
+    observe(units, rules, last_actions, view)
+    return reward, done, won, refused
 
 
-if hasattr(play, "stats"):  # it has none with NUMBA_DISABLE_JIT
-    drop_stale(Path(play.stats.cache_path), sorted(Path(__file__).parent.glob("*.py")))
+# numba keeps machine code on disk, and compiles anew when the file of a function has changed. It does not look at the
+# files of the functions that this one calls: step_battle would go on with the battle.py of yesterday. So the code of
+# other sources is deleted here, before the first call can load it. With NUMBA_DISABLE_JIT there is none.
+if hasattr(step_battle, "stats"):
+    drop_stale(Path(step_battle.stats.cache_path), sorted(Path(__file__).parent.glob("*.py")))
 
 
 def whole_numbers(actions, shape, what):
@@ -90,22 +88,24 @@ class AvailableActions(gym.spaces.Tuple):
 
     def __init__(self, env):
         super().__init__([gym.spaces.Discrete(env.n_actions) for _ in range(env.n_agents)])
-        self.env, self.first_avail, self.just_seeded = env, env.avail.copy(), False
+        self.env = env
+        self.first_avail_actions = env.avail_actions.copy()
+        self.just_seeded = False
 
     def seed(self, seed=None):
         self.just_seeded = True
         return super().seed(seed)
 
     def sample(self, mask=None, probability=None):
-        if mask is None and probability is None:
-            avail = self.env.avail
-            if (
-                self.just_seeded
-            ):  # gymnasium's checker seeds, samples, resets and only then plays the sample
-                both, self.just_seeded = avail & self.first_avail, False
-                avail = np.where(both.any(axis=1, keepdims=True), both, avail)
-            mask = tuple(avail.astype(np.int8))
-        return super().sample(mask=mask, probability=probability)
+        if mask is not None or probability is not None:
+            return super().sample(mask=mask, probability=probability)
+        avail_actions = self.env.avail_actions
+        if self.just_seeded:
+            # gymnasium's checker seeds, samples, resets and only then plays the sample.
+            self.just_seeded = False
+            both = avail_actions & self.first_avail_actions
+            avail_actions = np.where(both.any(axis=1, keepdims=True), both, avail_actions)
+        return super().sample(mask=tuple(avail_actions.astype(np.int8)))
 
 
 class SMACliteEnv(gym.Env):
@@ -132,6 +132,11 @@ class SMACliteEnv(gym.Env):
         Sizes, fixed for a map.
     episode_limit : int
         Environment steps.
+    obs, state, avail_actions : ndarray
+        What is seen now, (n_agents, obs_size) float32, (state_size,) float32 and (n_agents, n_actions) uint8. Steps and
+        resets write into these arrays; ``get_obs`` and the like return copies, in the form of the original.
+    units : ndarray
+        The battle: one record for each unit, ``units["hp"]`` for example. ``arena.UNIT`` lists the fields.
 
     Raises
     ------
@@ -160,49 +165,48 @@ class SMACliteEnv(gym.Env):
     """
 
     # Steps per second in real time, and the pictures of a step that render_ticks makes.
-    metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 2, "frames_per_step": b.TICKS}
+    metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 2, "frames_per_step": TICKS}
 
     def __init__(
-        self, map_name="3m", map_file=None, render_mode=None, seed=None, use_cpp_rvo2=None
-    ):
+        self,
+        map_name: str = "3m",
+        map_file: str | PathLike | None = None,
+        render_mode: str | None = None,
+        seed: int | None = None,
+        use_cpp_rvo2: bool | None = None,
+    ) -> None:
         if map_file is not None:
             scenario = load_map(map_file)
         elif map_name in MAPS:
             scenario = MAPS[map_name]
         else:
             raise ValueError(f"there is no map {map_name!r}; {hint(map_name, MAPS)}")
-        arena = self.arena = Arena(scenario)
-        self.map_name, self.render_mode, self.episode_limit = (
-            scenario.name,
-            render_mode,
-            scenario.episode_limit,
-        )
-        self.n_agents, self.n_enemies, self.n_actions = (
-            arena.n_agents,
-            arena.n_enemies,
-            arena.n_actions,
-        )
-        self.obs_size, self.state_size = arena.obs_size, arena.state_size
-        self.f, self.g, self.r = arena.first_f.copy(), arena.first_g.copy(), np.zeros(6, np.uint64)
-        self.last_actions = np.full(self.n_agents, -1)
-        self.avail = np.zeros((self.n_agents, self.n_actions), np.uint8)
+        self.map_name = scenario.name
+        self.episode_limit = scenario.episode_limit
+        self.render_mode = render_mode
+        self.first_seed = seed  # of the first reset that is given none
+        self.seeded = False  # no reset yet
+
+        arena = Arena(scenario)
+        self.arena = arena
+        self.n_agents = arena.n_agents
+        self.n_enemies = arena.n_enemies
+        self.n_actions = arena.n_actions
+        self.obs_size = arena.obs_size
+        self.state_size = arena.state_size
+
+        self.units = arena.first_units.copy()  # (units,) of arena.UNIT
+        self.rng_state = np.zeros(6, np.uint64)
+        self.last_actions = np.full(self.n_agents, NOT_YET)
+        self.avail_actions = np.zeros((self.n_agents, self.n_actions), np.uint8)
         self.obs = np.zeros((self.n_agents, self.obs_size), np.float32)
         self.state = np.zeros(self.state_size, np.float32)
-        self.features = (
-            len(scenario.type_ids),
-            int(scenario.ally_shields),
-            int(scenario.enemy_shields),
-        )
-        self.plan = (*map(float, scenario.attack_point), arena.max_radius, arena.max_reward)
-        self.seeded, self.first_seed = False, seed
-        announce(play, 30)
-        self.look()
-        self.play(
-            np.full(self.n_agents, -1)
-        )  # compiles what is not in the cache yet, and is refused
-        self.observation_space = gym.spaces.Tuple(
-            [gym.spaces.Box(-1, 1, (self.obs_size,), np.float32) for _ in range(self.n_agents)]
-        )
+        self.view = View(self.avail_actions, self.obs, self.state)
+        self.warm_up()
+        self.observe()
+
+        box = gym.spaces.Box(-1, 1, (self.obs_size,), np.float32)
+        self.observation_space = gym.spaces.Tuple([box] * self.n_agents)
         self.action_space = AvailableActions(self)
         self.renderer = None
         if render_mode is not None:
@@ -214,29 +218,23 @@ class SMACliteEnv(gym.Env):
 
             self.renderer = Renderer(self)
 
-    def look(self):
-        m = self.arena
-        seen = (self.avail, self.obs, self.state)
-        look(self.f, self.g, m.c, m.ids, m.walkable, self.last_actions, self.features, *seen)
+    def warm_up(self):
+        """Compile what is not in the cache yet, by a step that is refused: no agent has an action -1."""
+        announce(step_battle, 30)
+        self.play(np.full(self.n_agents, -1))
+
+    def observe(self):
+        """Fill `obs`, `state` and `avail_actions` after a change of the battle."""
+        observe(self.units, self.arena.rules, self.last_actions, self.view)
 
     def play(self, actions):
-        m = self.arena
-        battle = (
-            self.f,
-            self.g,
-            self.r,
-            m.c,
-            m.damage,
-            m.rectangles,
-            m.ids,
-            m.walkable,
-            self.plan,
-            self.features,
+        return step_battle(
+            self.units, self.arena.rules, self.rng_state, actions, self.last_actions, self.view
         )
-        seen = (self.last_actions, self.avail, self.obs, self.state)
-        return play(*battle, actions, *seen, m.lines, m.work)
 
-    def reset(self, *, seed=None, options=None):
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[tuple[np.ndarray, ...], dict[str, Any]]:
         """Put every unit back. The first state is always the same; the seed decides the order of events.
 
         Parameters
@@ -253,19 +251,24 @@ class SMACliteEnv(gym.Env):
         info : dict
             ``battle_won``, False.
         """
-        seed = self.first_seed if seed is None and not self.seeded else seed
+        if seed is None and not self.seeded:
+            seed = self.first_seed
         super().reset(seed=seed)
         if seed is not None or not self.seeded:
-            self.r, self.seeded = from_generator(self.np_random), True
-        self.f[:], self.g[:], self.last_actions[:] = self.arena.first_f, self.arena.first_g, -1
-        self.look()
+            self.rng_state = from_generator(self.np_random)
+            self.seeded = True
+        self.units[:] = self.arena.first_units
+        self.last_actions[:] = NOT_YET
+        self.observe()
         if self.renderer is not None:
             self.renderer.reset()
             if self.render_mode == "human":
                 self.render()
         return self.get_obs(), {"battle_won": False}
 
-    def step(self, actions):
+    def step(
+        self, actions: Sequence[int] | np.ndarray
+    ) -> tuple[tuple[np.ndarray, ...], float, bool, bool, dict[str, Any]]:
         """Play half a second, eight ticks.
 
         Parameters
@@ -279,7 +282,7 @@ class SMACliteEnv(gym.Env):
         observations : tuple of ndarray
             ``n_agents`` float32 vectors (obs_size,).
         reward : float
-            Of the team, scaled such that the damage, the kills and the victory of a whole battle come to 20.
+            Of the team, scaled so that a won battle pays about 20.
         terminated : bool
             One side has nobody left.
         truncated : bool
@@ -299,12 +302,13 @@ class SMACliteEnv(gym.Env):
         actions = whole_numbers(
             actions, (self.n_agents,), f"{self.n_agents} whole numbers, one for each agent"
         )
-        before = None if self.renderer is None else (self.f.copy(), self.g.copy(), self.r.copy())
-        reward, done, won, bad = self.play(actions)
-        if bad >= 0:
-            available = np.flatnonzero(self.avail[bad]).tolist()
+        if self.renderer is not None:
+            before = (self.units.copy(), self.rng_state.copy())
+        reward, done, won, refused = self.play(actions)
+        if refused >= 0:
+            available = np.flatnonzero(self.avail_actions[refused]).tolist()
             raise ValueError(
-                f"agent {bad} cannot take action {actions[bad]} now; available are {available}"
+                f"agent {refused} cannot take action {actions[refused]} now; available are {available}"
             )
         if self.renderer is not None:
             self.renderer.note(before, actions, reward)
@@ -312,7 +316,7 @@ class SMACliteEnv(gym.Env):
                 self.render()
         return self.get_obs(), reward, done, False, {"battle_won": won}
 
-    def render(self):
+    def render(self) -> np.ndarray | None:
         """Draw the state.
 
         Returns
@@ -332,7 +336,7 @@ class SMACliteEnv(gym.Env):
             return None
         return self.renderer.render() if self.render_mode == "rgb_array" else self.renderer.show()
 
-    def render_ticks(self):
+    def render_ticks(self) -> list[np.ndarray]:
         """Draw every tick of the last step: at 16 a second the pictures move smoothly, in real time.
 
         Nothing is lost by asking for some steps only.
@@ -353,19 +357,19 @@ class SMACliteEnv(gym.Env):
             )
         return self.renderer.render_ticks()
 
-    def close(self):
+    def close(self) -> None:
         """Close the window, if there is one."""
         if self.renderer is not None:
             self.renderer.close()
 
-    def get_obs(self):
+    def get_obs(self) -> tuple[np.ndarray, ...]:
         """Return the observations of all agents, a tuple of float32 vectors (obs_size,). The dead see zeros."""
         return tuple(self.obs.copy())
 
-    def get_state(self):
+    def get_state(self) -> np.ndarray:
         """Return the state of the battle, (state_size,) float32."""
         return self.state.copy()
 
-    def get_avail_actions(self):
+    def get_avail_actions(self) -> list[np.ndarray]:
         """Return which actions can be taken: for each agent a float64 vector (n_actions,) of zeros and ones."""
-        return list(self.avail.astype(np.float64))
+        return list(self.avail_actions.astype(np.float64))

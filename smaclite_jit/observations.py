@@ -1,11 +1,34 @@
-"""What the agents see of a battle: available actions, observations and the state."""
+"""What is seen of a battle: available actions, observations and the state. Compiled; see ``battle`` for the records."""
 
 import math
+from typing import NamedTuple
 
+import numpy as np
 from numba import njit
 
-from smaclite_jit import battle as b
+from smaclite_jit.arena import (
+    EAST,
+    FIRST_TARGET,
+    NO_OP,
+    NORTH,
+    SOUTH,
+    STOP,
+    WEST,
+    observation_blocks,
+    state_blocks,
+)
 from smaclite_jit.battle import distance, within
+
+ATTACK_OFFERED = 6.0  # distance up to which a target may be commanded
+SIGHT = 9.0
+
+
+class View(NamedTuple):
+    """The arrays that `observe` fills. Those of many battles have a battle axis in front."""
+
+    avail_actions: np.ndarray  # (n_agents, n_actions) uint8
+    obs: np.ndarray  # (n_agents, obs_size) float32
+    state: np.ndarray  # (state_size,) float32
 
 
 @njit(cache=True)
@@ -17,35 +40,36 @@ def walkable_at(walkable, x, y):
 
 
 @njit(cache=True)
-def available_actions(f, g, c, walkable, ids, avail):
-    """Fill `avail` (n_agents, n_actions) with zeros and ones."""
-    avail[:] = 0
-    n_agents, n_enemies = len(avail), f.shape[1] - len(avail)
-    for agent in range(n_agents):
-        i = ids[0, agent]
-        if not g[b.ALIVE, i]:
-            avail[agent, 0] = 1
+def fill_avail_actions(units, rules, avail_actions):
+    """Fill `avail_actions` (n_agents, n_actions) with zeros and ones."""
+    kinds = rules.kinds
+    agents = rules.agents
+    enemies = rules.enemies
+    walkable = rules.walkable
+    avail_actions[:] = 0
+    for agent in range(len(agents)):
+        i = agents[agent]
+        unit = units[i]
+        if not unit.alive:
+            avail_actions[agent, NO_OP] = 1
             continue
-        x, y = f[b.X, i], f[b.Y, i]
-        avail[agent, 1] = 1
-        avail[agent, 2], avail[agent, 3] = (
-            walkable_at(walkable, x, y + 1),
-            walkable_at(walkable, x, y - 1),
-        )
-        avail[agent, 4], avail[agent, 5] = (
-            walkable_at(walkable, x + 1, y),
-            walkable_at(walkable, x - 1, y),
-        )
-        if c[b.HEALER, i]:
-            for k in range(n_agents):
-                j = ids[0, k]
-                if g[b.ALIVE, j] and not c[b.HEALER, j] and within(f, i, j, b.ATTACK_OFFERED):
-                    avail[agent, 6 + k] = 1
+        avail_actions[agent, STOP] = 1
+        # Quirk of the reference: it looks half as far ahead as a move goes.
+        avail_actions[agent, NORTH] = walkable_at(walkable, unit.x, unit.y + 1)
+        avail_actions[agent, SOUTH] = walkable_at(walkable, unit.x, unit.y - 1)
+        avail_actions[agent, EAST] = walkable_at(walkable, unit.x + 1, unit.y)
+        avail_actions[agent, WEST] = walkable_at(walkable, unit.x - 1, unit.y)
+        if kinds[i].healer:
+            for k in range(len(agents)):
+                ally = units[agents[k]]
+                can_be_healed = ally.alive and not kinds[agents[k]].healer
+                if can_be_healed and within(unit, ally, ATTACK_OFFERED):
+                    avail_actions[agent, FIRST_TARGET + k] = 1
         else:
-            for k in range(n_enemies):
-                j = ids[1, k]
-                if g[b.ALIVE, j] and within(f, i, j, b.ATTACK_OFFERED):
-                    avail[agent, 6 + k] = 1
+            for k in range(len(enemies)):
+                enemy = units[enemies[k]]
+                if enemy.alive and within(unit, enemy, ATTACK_OFFERED):
+                    avail_actions[agent, FIRST_TARGET + k] = 1
 
 
 @njit(cache=True)
@@ -54,97 +78,140 @@ def share(value, most):
 
 
 @njit(cache=True)
-def observations(f, g, c, ids, avail, n_types, ally_shields, enemy_shields, obs):
+def fill_observations(units, rules, avail_actions, obs):
     """Fill `obs` (n_agents, obs_size).
+
+    An observation has the moves that are available, a block for each enemy, one for each ally, and the agent's own.
+    Blocks end with the type, one-hot. Those of units that are dead or out of sight are zero.
 
     Units are written out in place: a function for it would count references to the arrays, at three times the cost.
     """
+    kinds = rules.kinds
+    agents = rules.agents
+    enemies = rules.enemies
+    n_types = rules.n_types
+    ally_shields = rules.ally_shields
+    enemy_shields = rules.enemy_shields
+    enemy_block, ally_block, own_block = observation_blocks(n_types, ally_shields, enemy_shields)
     obs[:] = 0
-    n_agents, n_enemies = len(obs), f.shape[1] - len(obs)
-    for agent in range(n_agents):
-        i = ids[0, agent]
-        if not g[b.ALIVE, i]:
+    for agent in range(len(agents)):
+        i = agents[agent]
+        unit = units[i]
+        if not unit.alive:
             continue
-        x, y, at = f[b.X, i], f[b.Y, i], 4
-        for move in range(4):
-            obs[agent, move] = avail[agent, 2 + move]
-        for k in range(n_enemies):
-            j = ids[1, k]
-            dx, dy = f[b.X, j] - x, f[b.Y, j] - y
-            if g[b.ALIVE, j] and dx * dx + dy * dy < b.SIGHT**2:
+        at = 0  # where the next block begins
+        for move in range(NORTH, WEST + 1):
+            obs[agent, at] = avail_actions[agent, move]
+            at += 1
+
+        for k in range(len(enemies)):
+            j = enemies[k]
+            other = units[j]
+            dx = other.x - unit.x
+            dy = other.y - unit.y
+            if other.alive and dx * dx + dy * dy < SIGHT**2:
                 d = math.sqrt(dx * dx + dy * dy)
-                if not c[b.HEALER, i]:
-                    obs[agent, at] = d <= b.ATTACK_OFFERED
-                elif k < n_agents:  # quirk: here a healer sees whether ally k can be healed
-                    ally = ids[0, k]
+                if not kinds[i].healer:
+                    obs[agent, at] = d <= ATTACK_OFFERED
+                elif k < len(agents):
+                    # Quirk of the reference: here a healer sees whether ally k can be healed.
+                    ally = units[agents[k]]
                     obs[agent, at] = (
-                        ally != i and g[b.ALIVE, ally] and distance(f, i, ally) <= b.ATTACK_OFFERED
+                        k != agent and ally.alive and distance(unit, ally) <= ATTACK_OFFERED
                     )
-                obs[agent, at + 1], obs[agent, at + 2], obs[agent, at + 3] = (
-                    d / b.SIGHT,
-                    dx / b.SIGHT,
-                    dy / b.SIGHT,
-                )
-                obs[agent, at + 4] = f[b.HP, j] / c[b.MAX_HP, j]
+                obs[agent, at + 1] = d / SIGHT
+                obs[agent, at + 2] = dx / SIGHT
+                obs[agent, at + 3] = dy / SIGHT
+                obs[agent, at + 4] = other.hp / kinds[j].max_hp
                 if enemy_shields:
-                    obs[agent, at + 5] = share(f[b.SHIELD, j], c[b.MAX_SHIELD, j])
+                    obs[agent, at + 5] = share(other.shield, kinds[j].max_shield)
                 if n_types:
-                    obs[agent, at + 5 + enemy_shields + int(c[b.TYPE, j])] = 1
-            at += 5 + enemy_shields + n_types
-        for k in range(n_agents):
+                    obs[agent, at + enemy_block - n_types + kinds[j].type_id] = 1
+            at += enemy_block
+
+        for k in range(len(agents)):
             if k == agent:
                 continue
-            j = ids[0, k]
-            dx, dy = f[b.X, j] - x, f[b.Y, j] - y
-            if g[b.ALIVE, j] and dx * dx + dy * dy < b.SIGHT**2:
-                d = math.sqrt(dx * dx + dy * dy)
-                obs[agent, at], obs[agent, at + 1] = 1, d / b.SIGHT
-                obs[agent, at + 2], obs[agent, at + 3] = dx / b.SIGHT, dy / b.SIGHT
-                obs[agent, at + 4] = f[b.HP, j] / c[b.MAX_HP, j]
+            j = agents[k]
+            other = units[j]
+            dx = other.x - unit.x
+            dy = other.y - unit.y
+            if other.alive and dx * dx + dy * dy < SIGHT**2:
+                obs[agent, at] = 1
+                obs[agent, at + 1] = math.sqrt(dx * dx + dy * dy) / SIGHT
+                obs[agent, at + 2] = dx / SIGHT
+                obs[agent, at + 3] = dy / SIGHT
+                obs[agent, at + 4] = other.hp / kinds[j].max_hp
                 if ally_shields:
-                    obs[agent, at + 5] = share(f[b.SHIELD, j], c[b.MAX_SHIELD, j])
+                    obs[agent, at + 5] = share(other.shield, kinds[j].max_shield)
                 if n_types:
-                    obs[agent, at + 5 + ally_shields + int(c[b.TYPE, j])] = 1
-            at += 5 + ally_shields + n_types
-        obs[agent, at] = f[b.HP, i] / c[b.MAX_HP, i]
+                    obs[agent, at + ally_block - n_types + kinds[j].type_id] = 1
+            at += ally_block
+
+        obs[agent, at] = unit.hp / kinds[i].max_hp
         if ally_shields:
-            obs[agent, at + 1] = share(f[b.SHIELD, i], c[b.MAX_SHIELD, i])
+            obs[agent, at + 1] = share(unit.shield, kinds[i].max_shield)
         if n_types:
-            obs[agent, at + 1 + ally_shields + int(c[b.TYPE, i])] = 1
+            obs[agent, at + own_block - n_types + kinds[i].type_id] = 1
+        at += own_block
+        assert at == obs.shape[1], "the blocks do not add up to the size of an observation"
 
 
 @njit(cache=True)
-def global_state(
-    f, g, c, ids, walkable, last_actions, n_actions, n_types, ally_shields, enemy_shields, state
-):
-    """Fill `state` (state_size,). `last_actions` (n_agents,) holds -1 where there was none yet."""
+def fill_state(units, rules, last_actions, n_actions, state):
+    """Fill `state` (state_size,): a block for each agent, one for each enemy, and the last actions, one-hot.
+
+    `last_actions` (n_agents,) holds -1 where there was none yet.
+    """
+    kinds = rules.kinds
+    agents = rules.agents
+    enemies = rules.enemies
+    n_types = rules.n_types
+    agent_block, enemy_block = state_blocks(n_types, rules.ally_shields, rules.enemy_shields)
+    height, width = rules.walkable.shape
     state[:] = 0
-    n_agents = len(last_actions)
-    height, width = walkable.shape
-    at = 0
-    for side in range(2):
-        shields = enemy_shields if side else ally_shields
-        for k in range(f.shape[1] - n_agents if side else n_agents):
-            j = ids[side, k]
-            size = (3 if side else 4) + shields + n_types
-            if g[b.ALIVE, j]:
-                state[at] = f[b.HP, j] / c[b.MAX_HP, j]
-                xy = at + 1
-                if side == 0:
-                    if c[b.HEALER, j]:
-                        state[xy] = share(f[b.ENERGY, j], c[b.MAX_ENERGY, j])
-                    elif c[b.WEAPON_COOLDOWN, j] > 0:
-                        state[xy] = f[b.COOLDOWN, j] / c[b.WEAPON_COOLDOWN, j]
-                    xy += 1
-                state[xy], state[xy + 1] = (
-                    (f[b.X, j] - width / 2) / width,
-                    (f[b.Y, j] - height / 2) / height,
-                )
-                if shields:
-                    state[xy + 2] = share(f[b.SHIELD, j], c[b.MAX_SHIELD, j])
-                if n_types:
-                    state[xy + 2 + shields + int(c[b.TYPE, j])] = 1
-            at += size
-    for agent in range(n_agents):
-        if last_actions[agent] >= 0:
-            state[at + agent * n_actions + last_actions[agent]] = 1
+    at = 0  # where the next block begins
+    for j in agents:
+        unit = units[j]
+        kind = kinds[j]
+        if unit.alive:
+            state[at] = unit.hp / kind.max_hp
+            if kind.healer:
+                state[at + 1] = share(unit.energy, kind.max_energy)
+            else:
+                state[at + 1] = share(unit.cooldown, kind.weapon_cooldown)
+            state[at + 2] = (unit.x - width / 2) / width
+            state[at + 3] = (unit.y - height / 2) / height
+            if rules.ally_shields:
+                state[at + 4] = share(unit.shield, kind.max_shield)
+            if n_types:
+                state[at + agent_block - n_types + kind.type_id] = 1
+        at += agent_block
+
+    for j in enemies:
+        unit = units[j]
+        kind = kinds[j]
+        if unit.alive:
+            state[at] = unit.hp / kind.max_hp
+            state[at + 1] = (unit.x - width / 2) / width
+            state[at + 2] = (unit.y - height / 2) / height
+            if rules.enemy_shields:
+                state[at + 3] = share(unit.shield, kind.max_shield)
+            if n_types:
+                state[at + enemy_block - n_types + kind.type_id] = 1
+        at += enemy_block
+
+    for action in last_actions:
+        if action >= 0:
+            state[at + action] = 1
+        at += n_actions
+    assert at == len(state), "the blocks do not add up to the size of the state"
+
+
+@njit(cache=True)
+def observe(units, rules, last_actions, view):
+    """Fill the arrays of `view` with what is seen of a battle."""
+    fill_avail_actions(units, rules, view.avail_actions)
+    fill_observations(units, rules, view.avail_actions, view.obs)
+    n_actions = view.avail_actions.shape[1]
+    fill_state(units, rules, last_actions, n_actions, view.state)

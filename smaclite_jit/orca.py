@@ -4,6 +4,9 @@ Every neighbour and every obstacle edge forbids a half-plane of velocities; a sm
 velocity that is closest to the preferred one. A half-plane is a row (point x, point y, direction x, direction y):
 permitted velocities lie to the left of the directed line. The time horizon is 1 s, a tick is 1/16 s.
 
+The order of the operations is part of the specification: results are compared with recordings of the original, and
+rounding in another place changes whole battles. After any change run ``pytest tests/test_smaclite_jit.py``.
+
 References
 ----------
 van den Berg, Guy, Lin and Manocha, "Reciprocal n-body collision avoidance", Robotics Research (ISRR 2009), Springer
@@ -22,8 +25,16 @@ def cross(ax, ay, bx, by):
     return ax * by - ay * bx
 
 
+@njit(cache=True, inline="always")
+def set_half_plane(half_planes, n, point_x, point_y, direction_x, direction_y):
+    half_planes[n, 0] = point_x
+    half_planes[n, 1] = point_y
+    half_planes[n, 2] = direction_x
+    half_planes[n, 3] = direction_y
+
+
 @njit(cache=True)
-def add_neighbour(lines, n, px, py, vx, vy, own_vx, own_vy, combined_radius, share):
+def add_neighbour(half_planes, n, unit, neighbour, combined_radius, share):
     """Append the half-plane of a neighbour.
 
     The velocity obstacle holds the relative velocities that lead to a collision within 1 s. With u, the least change
@@ -32,16 +43,12 @@ def add_neighbour(lines, n, px, py, vx, vy, own_vx, own_vy, combined_radius, sha
 
     Parameters
     ----------
-    lines : ndarray
-        (n or more, 4), the half-planes; written to.
+    half_planes : ndarray
+        (n or more, 4); written to.
     n : int
         How many there are.
-    px, py : float
-        Position of the neighbour relative to the unit.
-    vx, vy : float
-        Velocity of the unit relative to the neighbour.
-    own_vx, own_vy : float
-        Velocity of the unit.
+    unit, neighbour : record
+        Of ``arena.UNIT``.
     combined_radius : float
         Of the two.
     share : float
@@ -52,187 +59,257 @@ def add_neighbour(lines, n, px, py, vx, vy, own_vx, own_vy, combined_radius, sha
     int
         How many half-planes there are now.
     """
-    d2, r2 = px * px + py * py, combined_radius * combined_radius
-    if d2 > r2:
-        wx, wy = vx - px, vy - py
-        w2, wp = wx * wx + wy * wy, wx * px + wy * py
-        if wp < 0 and wp * wp > r2 * w2:  # the front cap of the velocity obstacle
-            w = math.sqrt(w2)
-            nx, ny = wx / w, wy / w
-            tx, ty = ny, -nx
-            ux, uy = (combined_radius - w) * nx, (combined_radius - w) * ny
+    # Relative to the unit: the neighbour's position. Relative to the neighbour: the unit's velocity.
+    px = neighbour.x - unit.x
+    py = neighbour.y - unit.y
+    vx = unit.vx - neighbour.vx
+    vy = unit.vy - neighbour.vy
+    distance_2 = px * px + py * py
+    radius_2 = combined_radius * combined_radius
+    if distance_2 > radius_2:
+        wx = vx - px
+        wy = vy - py
+        w_2 = wx * wx + wy * wy
+        wp = wx * px + wy * py
+        if wp < 0 and wp * wp > radius_2 * w_2:  # the front cap of the velocity obstacle
+            w = math.sqrt(w_2)
+            normal_x = wx / w
+            normal_y = wy / w
+            tx = normal_y
+            ty = -normal_x
+            ux = (combined_radius - w) * normal_x
+            uy = (combined_radius - w) * normal_y
         else:
-            leg = math.sqrt(d2 - r2)
-            if cross(px, py, wx, wy) > 0:
-                tx, ty = (
-                    (px * leg - py * combined_radius) / d2,
-                    (px * combined_radius + py * leg) / d2,
-                )
+            leg = math.sqrt(distance_2 - radius_2)
+            if cross(px, py, wx, wy) > 0:  # the left leg
+                tx = (px * leg - py * combined_radius) / distance_2
+                ty = (px * combined_radius + py * leg) / distance_2
             else:
-                tx, ty = (
-                    (-px * leg - py * combined_radius) / d2,
-                    (px * combined_radius - py * leg) / d2,
-                )
+                tx = (-px * leg - py * combined_radius) / distance_2
+                ty = (px * combined_radius - py * leg) / distance_2
             along = vx * tx + vy * ty
-            ux, uy = along * tx - vx, along * ty - vy
+            ux = along * tx - vx
+            uy = along * ty - vy
     else:  # already touching: apart within a tick
-        wx, wy = vx - 16 * px, vy - 16 * py
+        wx = vx - 16 * px
+        wy = vy - 16 * py
         w = math.sqrt(wx * wx + wy * wy)
         if w == 0.0:
             return n
-        nx, ny = wx / w, wy / w
-        tx, ty = ny, -nx
-        ux, uy = (16 * combined_radius - w) * nx, (16 * combined_radius - w) * ny
-    lines[n, 0], lines[n, 1], lines[n, 2], lines[n, 3] = (
-        own_vx + share * ux,
-        own_vy + share * uy,
-        tx,
-        ty,
-    )
+        normal_x = wx / w
+        normal_y = wy / w
+        tx = normal_y
+        ty = -normal_x
+        ux = (16 * combined_radius - w) * normal_x
+        uy = (16 * combined_radius - w) * normal_y
+    set_half_plane(half_planes, n, unit.vx + share * ux, unit.vy + share * uy, tx, ty)
     return n + 1
 
 
 @njit(cache=True)
-def add_edge(lines, n, ax, ay, bx, by, dax, day, dbx, dby, dpx, dpy, r, vx, vy):
-    """Append the half-plane of an obstacle edge, if it gives one.
+def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
+    """Append the half-plane of an edge of a rectangle, if it gives one.
 
     The paper's velocity obstacle of a line segment (van den Berg et al. 2011, "Static Obstacles"), from which the
     reference departs: it shifts the line by -r * ty in both coordinates, and not by (-r * ty, r * tx).
 
     Parameters
     ----------
-    lines, n
+    half_planes, n
         As in ``add_neighbour``.
+    unit : record
+        Of ``arena.UNIT``.
+    radius : float
+        Of the unit.
     ax, ay : float
-        Start of the edge relative to the unit, counter-clockwise around the obstacle.
+        Start of the edge relative to the unit, counter-clockwise around the rectangle.
     bx, by : float
         Its end.
-    dax, day : float
-        Direction of the edge.
-    dbx, dby : float
-        Direction of the next one.
-    dpx, dpy : float
-        Direction of the one before.
-    r : float
-        Radius of the unit.
-    vx, vy : float
-        Velocity of the unit.
+    dx, dy : float
+        Its direction: (1, 0), (0, 1), (-1, 0) or (0, -1).
 
     Returns
     -------
     int
         How many half-planes there are now.
     """
-    ex, ey = bx - ax, by - ay
+    ex = bx - ax
+    ey = by - ay
     if not cross(ax, ay, ex, ey) < 0:  # the unit is not on the outer side
         return n
     for k in range(n):  # covered by an earlier edge
-        cx, cy, tx, ty = lines[k, 0], lines[k, 1], lines[k, 2], lines[k, 3]
+        cx = half_planes[k, 0]
+        cy = half_planes[k, 1]
+        tx = half_planes[k, 2]
+        ty = half_planes[k, 3]
         if (
-            cross(ax - cx, ay - cy, tx, ty) - r >= -EPSILON
-            and cross(bx - cx, by - cy, tx, ty) - r >= -EPSILON
+            cross(ax - cx, ay - cy, tx, ty) - radius >= -EPSILON
+            and cross(bx - cx, by - cy, tx, ty) - radius >= -EPSILON
         ):
             return n
-    a2, b2, r2 = ax * ax + ay * ay, bx * bx + by * by, r * r
-    s = (-ax * ex - ay * ey) / (ex * ex + ey * ey)
-    fx, fy = -ax - s * ex, -ay - s * ey
-    distance2 = fx * fx + fy * fy
+    # The edges of a rectangle meet at right angles. 0.0 - x is never -0.0, as -x is for 0.0.
+    next_dx = 0.0 - dy
+    next_dy = dx
+    previous_dx = dy
+    previous_dy = 0.0 - dx
+    a_2 = ax * ax + ay * ay
+    b_2 = bx * bx + by * by
+    radius_2 = radius * radius
+    s = (-ax * ex - ay * ey) / (ex * ex + ey * ey)  # of the nearest point of the line: 0 is a, 1 is b
+    fx = -ax - s * ex
+    fy = -ay - s * ey
+    distance_2 = fx * fx + fy * fy
 
     # Contact with a vertex or with the edge.
-    if s < 0 and a2 < r2:
-        a = math.sqrt(a2)
-        lines[n, 0], lines[n, 1], lines[n, 2], lines[n, 3] = 0.0, 0.0, -ay / a, ax / a
+    if s < 0 and a_2 < radius_2:
+        a = math.sqrt(a_2)
+        set_half_plane(half_planes, n, 0.0, 0.0, -ay / a, ax / a)
         return n + 1
-    if s > 1 and b2 <= r2:
-        if cross(bx, by, dbx, dby) < 0:
+    if s > 1 and b_2 <= radius_2:
+        if cross(bx, by, next_dx, next_dy) < 0:
             return n
-        b = math.sqrt(b2)
-        lines[n, 0], lines[n, 1], lines[n, 2], lines[n, 3] = 0.0, 0.0, -by / b, bx / b
+        b = math.sqrt(b_2)
+        set_half_plane(half_planes, n, 0.0, 0.0, -by / b, bx / b)
         return n + 1
-    if 0 < s < 1 and distance2 <= r2:
-        lines[n, 0], lines[n, 1], lines[n, 2], lines[n, 3] = 0.0, 0.0, -dax, -day
+    if 0 < s < 1 and distance_2 <= radius_2:
+        set_half_plane(half_planes, n, 0.0, 0.0, -dx, -dy)
         return n + 1
 
-    # The legs of the velocity obstacle.
-    p1x, p1y, p2x, p2y, d1x, d1y, d2x, d2y, single = ax, ay, bx, by, dax, day, dax, day, False
-    if s < 0 and distance2 <= r2:
-        p2x, p2y, single = ax, ay, True
-    elif s > 1 and distance2 <= r2:
-        p1x, p1y, d1x, d1y, d2x, d2y, single = bx, by, dbx, dby, dbx, dby, True
-    else:
-        d2x, d2y = dbx, dby
-    g1, g2 = p1x * p1x + p1y * p1y, p2x * p2x + p2y * p2y
-    if g1 < r2 or g2 < r2:
+    # The legs of the velocity obstacle, from vertex 1 on the left and vertex 2 on the right. Seen end-on, both are the
+    # vertex in front.
+    x1 = ax
+    y1 = ay
+    x2 = bx
+    y2 = by
+    end_dx = dx  # of the edge that is cut off
+    end_dy = dy
+    right_dx = next_dx  # of the edge that begins at vertex 2
+    right_dy = next_dy
+    single = False
+    if s < 0 and distance_2 <= radius_2:
+        x2 = ax
+        y2 = ay
+        right_dx = dx
+        right_dy = dy
+        single = True
+    elif s > 1 and distance_2 <= radius_2:
+        x1 = bx
+        y1 = by
+        end_dx = next_dx
+        end_dy = next_dy
+        single = True
+    distance1_2 = x1 * x1 + y1 * y1
+    distance2_2 = x2 * x2 + y2 * y2
+    if distance1_2 < radius_2 or distance2_2 < radius_2:
         return n  # the square root of a negative number: comparisons with it are false
-    m1, m2 = math.sqrt(g1 - r2), math.sqrt(g2 - r2)
-    leftx, lefty = (p1x * m1 - p1y * r) / g1, (p1x * r + p1y * m1) / g1
-    rightx, righty = (p2x * m2 + p2y * r) / g2, (-p2x * r + p2y * m2) / g2
-    left_foreign = cross(leftx, lefty, -dpx, -dpy) >= 0
+    m1 = math.sqrt(distance1_2 - radius_2)
+    m2 = math.sqrt(distance2_2 - radius_2)
+    left_x = (x1 * m1 - y1 * radius) / distance1_2
+    left_y = (x1 * radius + y1 * m1) / distance1_2
+    right_x = (x2 * m2 + y2 * radius) / distance2_2
+    right_y = (-x2 * radius + y2 * m2) / distance2_2
+    # A leg that points into the rectangle gives way to the neighbouring edge: it is "foreign".
+    left_foreign = cross(left_x, left_y, -previous_dx, -previous_dy) >= 0
     if left_foreign:
-        leftx, lefty = -dpx, -dpy
-    right_foreign = cross(rightx, righty, d2x, d2y) <= 0
+        left_x = -previous_dx
+        left_y = -previous_dy
+    right_foreign = cross(right_x, right_y, right_dx, right_dy) <= 0
     if right_foreign:
-        rightx, righty = d2x, d2y
+        right_x = right_dx
+        right_y = right_dy
 
-    kx, ky = p2x - p1x, p2y - p1y
-    tau = 0.5 if single else ((vx - p1x) * kx + (vy - p1y) * ky) / (kx * kx + ky * ky)
-    tl = (vx - p1x) * leftx + (vy - p1y) * lefty
-    tr = (vx - p2x) * rightx + (vy - p2y) * righty
-    if (tau < 0 and tl < 0) or (single and tl < 0 and tr < 0):
-        return add_round_end(lines, n, p1x, p1y, vx, vy, r)
-    if tau > 1 and tr < 0:
-        return add_round_end(lines, n, p2x, p2y, vx, vy, r)
+    # Where the velocity lies along the cut-off line (0 is vertex 1, 1 is vertex 2) and along the legs.
+    vx = unit.vx
+    vy = unit.vy
+    kx = x2 - x1
+    ky = y2 - y1
+    if single:
+        tau = 0.5
+    else:
+        tau = ((vx - x1) * kx + (vy - y1) * ky) / (kx * kx + ky * ky)
+    t_left = (vx - x1) * left_x + (vy - y1) * left_y
+    t_right = (vx - x2) * right_x + (vy - y2) * right_y
+    if (tau < 0 and t_left < 0) or (single and t_left < 0 and t_right < 0):
+        return add_round_end(half_planes, n, unit, radius, x1, y1)
+    if tau > 1 and t_right < 0:
+        return add_round_end(half_planes, n, unit, radius, x2, y2)
 
-    cut_off, left, right = math.inf, math.inf, math.inf
+    # Squared distances of the velocity from the cut-off line and from the legs. The nearest makes the half-plane.
+    cut_off = math.inf
+    left = math.inf
+    right = math.inf
     if not (tau < 0 or tau > 1 or single):
-        cut_off = (vx - p1x - tau * kx) ** 2 + (vy - p1y - tau * ky) ** 2
-    if not tl < 0:
-        left = (vx - p1x - tl * leftx) ** 2 + (vy - p1y - tl * lefty) ** 2
-    if not tr < 0:
-        right = (vx - p2x - tr * rightx) ** 2 + (vy - p2y - tr * righty) ** 2
+        cut_off = (vx - x1 - tau * kx) ** 2 + (vy - y1 - tau * ky) ** 2
+    if not t_left < 0:
+        left = (vx - x1 - t_left * left_x) ** 2 + (vy - y1 - t_left * left_y) ** 2
+    if not t_right < 0:
+        right = (vx - x2 - t_right * right_x) ** 2 + (vy - y2 - t_right * right_y) ** 2
     if cut_off <= left and cut_off <= right:
-        tx, ty, cx, cy = -d1x, -d1y, p1x, p1y
+        tx = -end_dx
+        ty = -end_dy
+        cx = x1
+        cy = y1
     elif left <= right:
         if left_foreign:
             return n
-        tx, ty, cx, cy = leftx, lefty, p1x, p1y
+        tx = left_x
+        ty = left_y
+        cx = x1
+        cy = y1
     else:
         if right_foreign:
             return n
-        tx, ty, cx, cy = -rightx, -righty, p2x, p2y
+        tx = -right_x
+        ty = -right_y
+        cx = x2
+        cy = y2
     # Quirk of the reference: the shift that belongs to x is added to both coordinates.
-    lines[n, 0], lines[n, 1], lines[n, 2], lines[n, 3] = cx - r * ty, cy - r * ty, tx, ty
+    set_half_plane(half_planes, n, cx - radius * ty, cy - radius * ty, tx, ty)
     return n + 1
 
 
 @njit(cache=True)
-def add_round_end(lines, n, px, py, vx, vy, r):
-    wx, wy = vx - px, vy - py
+def add_round_end(half_planes, n, unit, radius, px, py):
+    """Append the half-plane of the circle around the vertex (px, py)."""
+    wx = unit.vx - px
+    wy = unit.vy - py
     w = math.sqrt(wx * wx + wy * wy)
-    nx, ny = wx / w, wy / w
-    lines[n, 0], lines[n, 1], lines[n, 2], lines[n, 3] = px + r * nx, py + r * ny, ny, -nx
+    normal_x = wx / w
+    normal_y = wy / w
+    set_half_plane(
+        half_planes, n, px + radius * normal_x, py + radius * normal_y, normal_y, -normal_x
+    )
     return n + 1
 
 
 @njit(cache=True)
-def best_on_line(lines, i, vmax, goal_x, goal_y, direction_mode):
-    """LP-1: the best permitted point on line i, given the lines before it. Returns (found, x, y)."""
-    cx, cy, tx, ty = lines[i, 0], lines[i, 1], lines[i, 2], lines[i, 3]
+def best_on_line(half_planes, i, max_speed, goal_x, goal_y, direction_mode):
+    """LP-1: the best permitted point on line i, given the half-planes before it. Returns (found, x, y)."""
+    cx = half_planes[i, 0]
+    cy = half_planes[i, 1]
+    tx = half_planes[i, 2]
+    ty = half_planes[i, 3]
     ct = cx * tx + cy * ty
-    radicand = ct * ct + vmax * vmax - (cx * cx + cy * cy)
+    radicand = ct * ct + max_speed * max_speed - (cx * cx + cy * cy)
     if radicand < 0:
         return False, 0.0, 0.0
     h = math.sqrt(radicand)
-    low, high = -ct - h, -ct + h
+    # Points c + z * t: z lies between low and high.
+    low = -ct - h
+    high = -ct + h
     for j in range(i):
-        jx, jy, ux, uy = lines[j, 0], lines[j, 1], lines[j, 2], lines[j, 3]
-        den, num = cross(tx, ty, ux, uy), cross(ux, uy, cx - jx, cy - jy)
-        if abs(den) < EPSILON:
-            if num < 0:
+        jx = half_planes[j, 0]
+        jy = half_planes[j, 1]
+        ux = half_planes[j, 2]
+        uy = half_planes[j, 3]
+        denominator = cross(tx, ty, ux, uy)
+        numerator = cross(ux, uy, cx - jx, cy - jy)
+        if abs(denominator) < EPSILON:  # parallel
+            if numerator < 0:
                 return False, 0.0, 0.0
             continue
-        z = num / den
-        if den >= 0:
+        z = numerator / denominator
+        if denominator >= 0:
             high = min(high, z)
         else:
             low = max(low, z)
@@ -242,30 +319,44 @@ def best_on_line(lines, i, vmax, goal_x, goal_y, direction_mode):
         z = high if goal_x * tx + goal_y * ty > 0 else low
     else:
         z = tx * (goal_x - cx) + ty * (goal_y - cy)
-        z = low if z < low else high if z > high else z
+        if z < low:
+            z = low
+        elif z > high:
+            z = high
     return True, cx + z * tx, cy + z * ty
 
 
 @njit(cache=True)
-def best_velocity(lines, n, vmax, goal_x, goal_y, direction_mode):
-    """LP-2: returns (index of the first line that cannot be kept, or n; x, y)."""
-    x, y = goal_x, goal_y
+def best_velocity(half_planes, n, max_speed, goal_x, goal_y, direction_mode):
+    """LP-2: returns (index of the first half-plane that cannot be kept, or n; x, y).
+
+    The velocity that is closest to the goal or, in direction mode, furthest in its direction.
+    """
+    x = goal_x
+    y = goal_y
     if direction_mode:
-        x, y = goal_x * vmax, goal_y * vmax
-    elif goal_x * goal_x + goal_y * goal_y > vmax * vmax:
+        x = goal_x * max_speed
+        y = goal_y * max_speed
+    elif goal_x * goal_x + goal_y * goal_y > max_speed * max_speed:
         length = math.sqrt(goal_x * goal_x + goal_y * goal_y)
-        x, y = goal_x / length * vmax, goal_y / length * vmax
+        x = goal_x / length * max_speed
+        y = goal_y / length * max_speed
     for i in range(n):
-        if cross(lines[i, 2], lines[i, 3], lines[i, 0] - x, lines[i, 1] - y) > 0:
-            found, new_x, new_y = best_on_line(lines, i, vmax, goal_x, goal_y, direction_mode)
+        cx = half_planes[i, 0]
+        cy = half_planes[i, 1]
+        if cross(half_planes[i, 2], half_planes[i, 3], cx - x, cy - y) > 0:
+            found, new_x, new_y = best_on_line(
+                half_planes, i, max_speed, goal_x, goal_y, direction_mode
+            )
             if not found:
                 return i, x, y
-            x, y = new_x, new_y
+            x = new_x
+            y = new_y
     return n, x, y
 
 
 @njit(cache=True)
-def new_velocity(lines, n_obstacle, n, vmax, goal_x, goal_y, work):
+def new_velocity(half_planes, n_obstacle, n, max_speed, goal_x, goal_y, scratch):
     """Find the permitted velocity that is closest to the goal, or where there is none, the one that violates least.
 
     Linear programs in two dimensions, one half-plane after the other. Where the neighbours leave no velocity, the
@@ -274,48 +365,59 @@ def new_velocity(lines, n_obstacle, n, vmax, goal_x, goal_y, work):
 
     Parameters
     ----------
-    lines : ndarray
-        (n or more, 4): the half-planes, those of obstacles first.
+    half_planes : ndarray
+        (n or more, 4), those of obstacles first.
     n_obstacle : int
         How many are of obstacles.
     n : int
         How many there are.
-    vmax : float
-        The greatest speed.
+    max_speed : float
     goal_x, goal_y : float
         The preferred velocity.
-    work : ndarray
-        Like ``lines``, room for others.
+    scratch : ndarray
+        Like ``half_planes``, room for others.
 
     Returns
     -------
     x, y : float
         The new velocity.
     """
-    failed, x, y = best_velocity(lines, n, vmax, goal_x, goal_y, False)
+    failed, x, y = best_velocity(half_planes, n, max_speed, goal_x, goal_y, False)
+    # LP-3, for what is left from the first half-plane on that could not be kept.
     distance = 0.0
     for i in range(failed, n):
-        cx, cy, tx, ty = lines[i, 0], lines[i, 1], lines[i, 2], lines[i, 3]
+        cx = half_planes[i, 0]
+        cy = half_planes[i, 1]
+        tx = half_planes[i, 2]
+        ty = half_planes[i, 3]
         if cross(tx, ty, cx - x, cy - y) <= distance:
             continue
         m = n_obstacle
-        work[:m] = lines[:m]
+        scratch[:m] = half_planes[:m]
         for j in range(n_obstacle, i):
-            jx, jy, ux, uy = lines[j, 0], lines[j, 1], lines[j, 2], lines[j, 3]
-            det = cross(tx, ty, ux, uy)
-            if abs(det) <= EPSILON:
+            # On this line i and j are violated equally, to the left of it j less than i.
+            jx = half_planes[j, 0]
+            jy = half_planes[j, 1]
+            ux = half_planes[j, 2]
+            uy = half_planes[j, 3]
+            determinant = cross(tx, ty, ux, uy)
+            if abs(determinant) <= EPSILON:  # parallel
                 if tx * ux + ty * uy > 0:
                     continue
-                work[m, 0], work[m, 1] = (cx + jx) / 2, (cy + jy) / 2
+                px = (cx + jx) / 2
+                py = (cy + jy) / 2
             else:
-                z = cross(ux, uy, cx - jx, cy - jy) / det
-                work[m, 0], work[m, 1] = cx + z * tx, cy + z * ty
-            dx, dy = ux - tx, uy - ty
+                z = cross(ux, uy, cx - jx, cy - jy) / determinant
+                px = cx + z * tx
+                py = cy + z * ty
+            dx = ux - tx
+            dy = uy - ty
             length = math.sqrt(dx * dx + dy * dy)
-            work[m, 2], work[m, 3] = dx / length, dy / length
+            set_half_plane(scratch, m, px, py, dx / length, dy / length)
             m += 1
-        stopped, new_x, new_y = best_velocity(work, m, vmax, -ty, tx, True)
+        stopped, new_x, new_y = best_velocity(scratch, m, max_speed, -ty, tx, True)
         if stopped == m:
-            x, y = new_x, new_y
+            x = new_x
+            y = new_y
         distance = cross(tx, ty, cx - x, cy - y)
     return x, y

@@ -1,10 +1,16 @@
-"""The kinds of units as a table. Distances in cells, times in seconds, speeds in cells per second."""
+"""The kinds of units as a table. Distances in cells, times in seconds, speeds in cells per second.
+
+This is the lowest layer of the package: it imports nothing of it.
+"""
 
 from dataclasses import dataclass, field
 
-GROUND, AIR, COLOSSUS = range(3)
+GROUND = 0
+AIR = 1
+COLOSSUS = 2
 PLANES = {"GROUND": GROUND, "AIR": AIR, "COLOSSUS": COLOSSUS}
-MELEE = 0.1  # attack range
+ATTRIBUTES = ("LIGHT", "ARMORED", "BIOLOGICAL", "MECHANICAL", "PSIONIC", "MASSIVE", "STRUCTURE")
+MELEE = 0.1  # the attack range of units that fight hand to hand
 
 
 @dataclass(frozen=True)
@@ -14,11 +20,11 @@ class UnitType:
     Parameters
     ----------
     hp : float
-        Health at the start, and at most.
+        Health at the start, which is also the most it can have.
     armor : float
         Taken off every hit, after the shield.
     damage : float
-        Of one hit.
+        Damage of one hit.
     cooldown : float
         Seconds between two attacks.
     speed : float
@@ -32,26 +38,28 @@ class UnitType:
     valid_targets : tuple of str
         The planes of the units that it can hit or heal: GROUND, AIR, COLOSSUS.
     shield : float
-        Absorbs damage before health; grows by 2 a second, from 10 s after the last hit on.
+        Absorbs damage before health. It grows by 2 a second, from 10 s after the last hit on.
     energy : float
-        At most. It grows by 0.5625 a second; a healer spends 1 on 3 hp, and heals 9 hp a second.
+        The most energy it can have. Energy grows by 0.5625 a second. A healer spends 1 on 3 hp,
+        and heals 9 hp a second.
     starting_energy : float
-        At the start.
+        Energy at the start.
     attacks : int
         Hits of one attack.
     healing : bool
-        It heals its own side and does not attack.
+        Whether it heals its own side. Healers do not attack.
     minimum_scan_range : float
-        How far an enemy unit notices agents, in cells.
+        The distance in cells up to which an enemy unit notices agents.
     bonuses : dict
         More damage per hit, by an attribute of the target.
     plane : str
-        Units of different planes do not collide, and only those on GROUND are stopped by walls.
+        Units of different planes do not collide, and walls stop only units on GROUND.
     hp_regen : float
-        hp per second.
+        Health that grows back, in hp per second.
     targeter : str
-        STANDARD hits the target, HEAL heals it, KAMIKAZE kills the unit itself and hits all foes around it,
-        LASER_BEAM hits all foes in a bar that lies across the line of fire, with the target in its middle.
+        STANDARD hits the target, HEAL heals it, KAMIKAZE kills the unit itself and hits all foes
+        around it, LASER_BEAM hits all foes in a bar that lies across the line of fire, with the
+        target in its middle.
     radius : float
         Of a KAMIKAZE's splash, in cells.
     width : float
@@ -67,15 +75,15 @@ class UnitType:
     speed: float
     attack_range: float
     size: float
-    attributes: tuple
-    valid_targets: tuple = ("GROUND",)
+    attributes: tuple[str, ...]
+    valid_targets: tuple[str, ...] = ("GROUND",)
     shield: float = 0
     energy: float = 0
     starting_energy: float = 0
     attacks: int = 1
     healing: bool = False
     minimum_scan_range: float = 5
-    bonuses: dict = field(default_factory=dict)
+    bonuses: dict[str, float] = field(default_factory=dict)
     plane: str = "GROUND"
     hp_regen: float = 0
     targeter: str = "STANDARD"
@@ -84,90 +92,54 @@ class UnitType:
     height: float = 0
 
 
-BOTH = ("GROUND", "AIR")
+# The formatter is off so that a line holds what belongs together: the body, then the weapon.
+# fmt: off
 #: The kinds of units by name, :class:`UnitType` objects.
-UNITS = {
-    "MARINE": UnitType(45, 0, 6, 0.61, 3.15, 5, 0.75, ("LIGHT", "BIOLOGICAL"), BOTH),
+UNITS: dict[str, UnitType] = {
+    "MARINE": UnitType(
+        hp=45, armor=0, speed=3.15, size=0.75, attributes=("LIGHT", "BIOLOGICAL"),
+        damage=6, cooldown=0.61, attack_range=5, valid_targets=("GROUND", "AIR"),
+    ),
     "MARAUDER": UnitType(
-        125, 1, 10, 1.07, 3.15, 6, 1.125, ("ARMORED", "BIOLOGICAL"), bonuses={"ARMORED": 10}
+        hp=125, armor=1, speed=3.15, size=1.125, attributes=("ARMORED", "BIOLOGICAL"),
+        damage=10, cooldown=1.07, attack_range=6, bonuses={"ARMORED": 10},
     ),
     "MEDIVAC": UnitType(
-        150,
-        1,
-        0,
-        0,
-        3.5,
-        4,
-        1.5,
-        ("ARMORED", "MECHANICAL"),
-        energy=200,
-        starting_energy=50,
-        healing=True,
-        plane="AIR",
-        targeter="HEAL",
+        hp=150, armor=1, speed=3.5, size=1.5, attributes=("ARMORED", "MECHANICAL"), plane="AIR",
+        damage=0, cooldown=0, attack_range=4,
+        healing=True, targeter="HEAL", energy=200, starting_energy=50,
     ),
     "STALKER": UnitType(
-        80,
-        1,
-        13,
-        1.34,
-        4.13,
-        6,
-        1.25,
-        ("ARMORED", "MECHANICAL"),
-        BOTH,
-        shield=80,
+        hp=80, shield=80, armor=1, speed=4.13, size=1.25, attributes=("ARMORED", "MECHANICAL"),
+        damage=13, cooldown=1.34, attack_range=6, valid_targets=("GROUND", "AIR"),
         bonuses={"ARMORED": 5},
     ),
     "ZEALOT": UnitType(
-        100, 1, 8, 0.86, 3.15, MELEE, 1, ("LIGHT", "BIOLOGICAL"), shield=50, attacks=2
+        hp=100, shield=50, armor=1, speed=3.15, size=1, attributes=("LIGHT", "BIOLOGICAL"),
+        damage=8, cooldown=0.86, attack_range=MELEE, attacks=2,
     ),
     "COLOSSUS": UnitType(
-        200,
-        1,
-        10,
-        1.07,
-        3.15,
-        7,
-        2,
-        ("ARMORED", "MECHANICAL", "MASSIVE"),
-        shield=150,
-        attacks=2,
-        bonuses={"LIGHT": 5},
-        targeter="LASER_BEAM",
-        width=2.8,
-        height=0.3,
+        hp=200, shield=150, armor=1, speed=3.15, size=2,
+        attributes=("ARMORED", "MECHANICAL", "MASSIVE"),
+        damage=10, cooldown=1.07, attack_range=7, attacks=2, bonuses={"LIGHT": 5},
+        targeter="LASER_BEAM", width=2.8, height=0.3,
     ),
     "ZERGLING": UnitType(
-        35, 0, 5, 0.497, 4.13, MELEE, 0.75, ("LIGHT", "BIOLOGICAL"), hp_regen=0.38
+        hp=35, hp_regen=0.38, armor=0, speed=4.13, size=0.75, attributes=("LIGHT", "BIOLOGICAL"),
+        damage=5, cooldown=0.497, attack_range=MELEE,
     ),
     "BANELING": UnitType(
-        30,
-        0,
-        80,
-        1,
-        3.15,
-        0.25,
-        0.75,
-        ("BIOLOGICAL",),
-        hp_regen=0.38,
-        targeter="KAMIKAZE",
-        radius=2.2,
+        hp=30, hp_regen=0.38, armor=0, speed=3.15, size=0.75, attributes=("BIOLOGICAL",),
+        damage=80, cooldown=1, attack_range=0.25, targeter="KAMIKAZE", radius=2.2,
     ),
     "SPINE_CRAWLER": UnitType(
-        300,
-        2,
-        25,
-        1.32,
-        0,
-        7,
-        1,
-        ("ARMORED", "BIOLOGICAL", "STRUCTURE"),
-        minimum_scan_range=10,
-        bonuses={"ARMORED": 5},
-        hp_regen=0.38,
+        hp=300, hp_regen=0.38, armor=2, speed=0, size=1,
+        attributes=("ARMORED", "BIOLOGICAL", "STRUCTURE"),
+        damage=25, cooldown=1.32, attack_range=7, minimum_scan_range=10, bonuses={"ARMORED": 5},
     ),
     "HYDRALISK": UnitType(
-        90, 0, 12, 0.59, 3.15, 5, 1.25, ("LIGHT", "BIOLOGICAL"), BOTH, hp_regen=0.38
+        hp=90, hp_regen=0.38, armor=0, speed=3.15, size=1.25, attributes=("LIGHT", "BIOLOGICAL"),
+        damage=12, cooldown=0.59, attack_range=5, valid_targets=("GROUND", "AIR"),
     ),
 }
+# fmt: on

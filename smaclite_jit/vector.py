@@ -1,5 +1,9 @@
 """Many battles of one map in one compiled call, as a gymnasium vector environment."""
 
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any, NamedTuple
+
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -7,59 +11,115 @@ from gymnasium.vector.utils import batch_space
 from numba import njit
 
 from smaclite_jit.compile_cache import announce
-from smaclite_jit.environment import SMACliteEnv, look, play, whole_numbers
+from smaclite_jit.environment import (
+    NOT_YET,
+    SMACliteEnv,
+    find_refused,
+    step_battle,
+    whole_numbers,
+)
+from smaclite_jit.observations import View, observe
 from smaclite_jit.turn_order import from_generator
+
+NO_LIMIT = 2**62  # steps
+
+
+class Battles(NamedTuple):
+    """What `step_battles` advances."""
+
+    units: np.ndarray  # (num_envs, units) of arena.UNIT
+    rng_state: np.ndarray  # (num_envs, 6) uint64
+    last_actions: np.ndarray  # (num_envs, n_agents) int64
+    steps: np.ndarray  # (num_envs,) int64, since the battle has begun
+
+
+class Outcome(NamedTuple):
+    """How the battles stand after a step, each (num_envs,)."""
+
+    rewards: np.ndarray  # float64
+    terminated: np.ndarray  # bool, as the following
+    truncated: np.ndarray
+    won: np.ndarray
 
 
 @njit(cache=True)
-def play_all(
-    f, g, r, c, damage, rectangles, ids, walkable, plan, features, actions, first_f, first_g, limit, steps,
-    last_actions, avail, obs, state, rewards, terminated, truncated, won,
-    final_avail, final_obs, final_state, lines, work,
-):  # fmt: skip
-    """One environment step of every battle; those that end begin anew. Arrays as in `play`, a battle axis in front.
+def step_battles(battles, rules, first_units, limit, actions, view, final_view, outcome):
+    """Play one environment step of every battle. Battles that end are reset in the same step.
 
-    The `final_` arrays receive what was seen at the end of the battles that ended. Returns the first (battle, agent)
-    whose action is not available, in which case nothing has happened, or (-1, -1).
+    Parameters
+    ----------
+    battles : Battles
+        Changed in place, as the following arrays but `actions` and `first_units`.
+    rules : arena.Rules
+        Of the map.
+    first_units : ndarray
+        (units,), those of a reset.
+    limit : int
+        Steps after which a battle is truncated.
+    actions : ndarray
+        (num_envs, n_agents) int64.
+    view : observations.View
+        What has been seen before the step; what can be seen after it, or after the reset.
+    final_view : observations.View
+        Gets what was seen at the end of the battles that ended.
+    outcome : Outcome
+        Filled.
+
+    Returns
+    -------
+    battle, agent : int
+        The first whose action is not available, in which case nothing has happened, or (-1, -1).
     """
-    for n in range(len(f)):
-        for agent in range(actions.shape[1]):
-            action = actions[n, agent]
-            if action < 0 or action >= avail.shape[2] or not avail[n, agent, action]:
-                return n, agent
-    for n in range(len(f)):
-        rewards[n], terminated[n], won[n], _ = play(
-            f[n], g[n], r[n], c, damage, rectangles, ids, walkable, plan, features,
-            actions[n], last_actions[n], avail[n], obs[n], state[n], lines, work,
-        )  # fmt: skip
-        steps[n] += 1
-        truncated[n] = steps[n] >= limit
-        if terminated[n] or truncated[n]:
-            final_avail[n], final_obs[n], final_state[n] = avail[n], obs[n], state[n]
-            f[n], g[n], last_actions[n], steps[n] = first_f, first_g, -1, 0
-            look(
-                f[n], g[n], c, ids, walkable, last_actions[n], features, avail[n], obs[n], state[n]
-            )
+    for n in range(len(actions)):
+        agent = find_refused(actions[n], view.avail_actions[n])
+        if agent >= 0:
+            return n, agent
+
+    for n in range(len(actions)):
+        units = battles.units[n]
+        last_actions = battles.last_actions[n]
+        one_view = View(view.avail_actions[n], view.obs[n], view.state[n])
+        reward, terminated, won, _ = step_battle(
+            units, rules, battles.rng_state[n], actions[n], last_actions, one_view
+        )
+        battles.steps[n] += 1
+        truncated = battles.steps[n] >= limit
+        outcome.rewards[n] = reward
+        outcome.terminated[n] = terminated
+        outcome.truncated[n] = truncated
+        outcome.won[n] = won
+        if terminated or truncated:
+            final_view.avail_actions[n] = one_view.avail_actions
+            final_view.obs[n] = one_view.obs
+            final_view.state[n] = one_view.state
+            units[:] = first_units
+            last_actions[:] = NOT_YET
+            battles.steps[n] = 0
+            observe(units, rules, last_actions, one_view)
     return -1, -1
 
 
-class AvailableActions(gym.spaces.Tuple):
-    """The batched action spaces. Samples are drawn from what is available now: the others are refused."""
+def draw_available(rng, avail_actions):
+    """A random available action for every agent: (..., n_agents, n_actions) -> (..., n_agents)."""
+    return np.where(avail_actions, rng.random(avail_actions.shape), -1.0).argmax(axis=-1)
+
+
+class BatchedActions(gym.spaces.Tuple):
+    """The actions of all battles, an array (num_envs,) for each agent. Samples are drawn from what is available now."""
 
     def __init__(self, envs):
-        super().__init__(
-            [gym.spaces.MultiDiscrete([envs.n_actions] * envs.num_envs)] * envs.n_agents
-        )
+        one_agent = gym.spaces.MultiDiscrete([envs.n_actions] * envs.num_envs)
+        super().__init__([one_agent] * envs.n_agents)
         self.envs = envs
 
     def sample(self, mask=None, probability=None):
         if mask is not None or probability is not None:
             return super().sample(mask, probability)
-        return tuple(draw(self.np_random, self.envs.avail).T)
+        return tuple(draw_available(self.np_random, self.envs.avail_actions).T)
 
 
-class AvailableJointActions(gym.spaces.MultiDiscrete):
-    """The same for actions as one array (num_envs, n_agents)."""
+class JointActions(gym.spaces.MultiDiscrete):
+    """The same as one array (num_envs, n_agents)."""
 
     def __init__(self, envs):
         super().__init__(np.full((envs.num_envs, envs.n_agents), envs.n_actions))
@@ -68,16 +128,11 @@ class AvailableJointActions(gym.spaces.MultiDiscrete):
     def sample(self, mask=None, probability=None):
         if mask is not None or probability is not None:
             return super().sample(mask, probability)
-        return draw(self.np_random, self.envs.avail)
-
-
-def draw(rng, avail):
-    """A random available action for every agent: (..., n_agents, n_actions) -> (..., n_agents)."""
-    return np.where(avail, rng.random(avail.shape), -1.0).argmax(axis=-1)
+        return draw_available(self.np_random, self.envs.avail_actions)
 
 
 class SMACliteVectorEnv(VectorEnv):
-    """``num_envs`` battles that advance together; a battle that ends begins anew in the same step.
+    """``num_envs`` battles that advance together; a battle that ends is reset in the same step.
 
     It does what as many ``SMACliteEnv`` do in a gymnasium ``SyncVectorEnv`` with ``AutoresetMode.SAME_STEP``: battle i
     has the seed ``seed + i``, ``infos`` holds ``battle_won``, ``final_obs`` and ``final_info`` (here with ``state`` and
@@ -98,13 +153,13 @@ class SMACliteVectorEnv(VectorEnv):
         Truncates a battle. None stands for the map's limit, -1 for no limit.
     arrays : bool
         Observe and act in arrays, see above.
-    agent_ids : bool
-        With ``arrays`` only: append the agents' one-hot ids to ``obs``, which is then obs_size + n_agents wide.
 
     Attributes
     ----------
     n_agents, n_enemies, n_actions, obs_size, state_size, episode_limit : int
         As in ``SMACliteEnv``.
+    obs, state, avail_actions, units : ndarray
+        As in ``SMACliteEnv``, with an axis of the battles in front. ``obs`` and ``state`` are new arrays in every step.
 
     Raises
     ------
@@ -126,94 +181,98 @@ class SMACliteVectorEnv(VectorEnv):
 
     def __init__(
         self,
-        num_envs=1,
-        map_name="3m",
-        map_file=None,
-        max_episode_steps=None,
-        arrays=False,
-        agent_ids=False,
-    ):
+        num_envs: int = 1,
+        map_name: str = "3m",
+        map_file: str | PathLike | None = None,
+        max_episode_steps: int | None = None,
+        arrays: bool = False,
+    ) -> None:
         if num_envs < 1 or max_episode_steps == 0:
             raise ValueError(
                 f"num_envs ({num_envs}) and max_episode_steps ({max_episode_steps}) must be 1 or more"
             )
-        one = self.single = SMACliteEnv(map_name, map_file)
-        self.n_agents, self.n_enemies, self.n_actions = one.n_agents, one.n_enemies, one.n_actions
-        self.obs_size, self.state_size, self.episode_limit = (
-            one.obs_size,
-            one.state_size,
-            one.episode_limit,
+        single = SMACliteEnv(map_name, map_file)  # the sizes, the spaces and the first view
+        self.single = single
+        self.arena = single.arena
+        self.n_agents = single.n_agents
+        self.n_enemies = single.n_enemies
+        self.n_actions = single.n_actions
+        self.obs_size = single.obs_size
+        self.state_size = single.state_size
+        self.episode_limit = single.episode_limit
+        self.num_envs = num_envs
+        self.arrays = arrays
+        self.limit = single.episode_limit if max_episode_steps is None else max_episode_steps
+        if self.limit < 0:
+            self.limit = NO_LIMIT
+        self.seeded = False  # no reset yet
+
+        self.units = self.repeat(self.arena.first_units)  # (num_envs, units) of arena.UNIT
+        self.rng_state = np.zeros((num_envs, 6), np.uint64)
+        self.last_actions = self.repeat(single.last_actions)  # (num_envs, n_agents)
+        self.steps = np.zeros(num_envs, np.int64)
+        self.battles = Battles(self.units, self.rng_state, self.last_actions, self.steps)
+        self.avail_actions = self.repeat(single.avail_actions)  # (num_envs, n_agents, n_actions)
+        self.obs = self.repeat(single.obs)  # (num_envs, n_agents, obs_size)
+        self.state = self.repeat(single.state)  # (num_envs, state_size)
+        self.final_view = View(self.avail_actions.copy(), self.obs.copy(), self.state.copy())
+        self.outcome = Outcome(
+            rewards=np.zeros(num_envs),
+            terminated=np.zeros(num_envs, np.bool_),
+            truncated=np.zeros(num_envs, np.bool_),
+            won=np.zeros(num_envs, np.bool_),
         )
-        limit = one.episode_limit if max_episode_steps is None else max_episode_steps
-        self.num_envs, self.arrays, self.limit = num_envs, arrays, limit if limit > 0 else 2**62
-        self.f, self.g = (np.repeat(first[None], num_envs, axis=0) for first in (one.f, one.g))
-        self.r, self.seeded = np.zeros((num_envs, 6), np.uint64), False
-        self.last_actions = np.full((num_envs, one.n_agents), -1)
-        self.avail, self.obs, self.state = (
-            np.repeat(seen[None], num_envs, axis=0) for seen in (one.avail, one.obs, one.state)
-        )
-        self.final_avail, self.final_obs, self.final_state = (
-            self.avail.copy(),
-            self.obs.copy(),
-            self.state.copy(),
-        )
-        self.steps, self.rewards = np.zeros(num_envs, np.int64), np.zeros(num_envs)
-        self.terminated, self.truncated, self.won = np.zeros((3, num_envs), np.bool_)
-        announce(play_all, 5)
-        self.play(
-            np.full((num_envs, one.n_agents), -1), self.obs, self.state
-        )  # compiles, and is refused
-        self.ids = np.eye(one.n_agents, dtype=np.float32)[:, : one.n_agents * agent_ids]
-        self.single_observation_space, self.single_action_space = (
-            one.observation_space,
-            one.action_space,
-        )
-        self.action_space = AvailableActions(self)
+        self.warm_up()
+
         if arrays:
-            box, size = gym.spaces.Box, one.obs_size + self.ids.shape[1]
-            spaces = {
-                "obs": box(-1, 1, (one.n_agents, size)),
-                "state": box(-1, 1, (one.state_size,)),
-            }
-            avail_actions = box(0, 1, (one.n_agents, one.n_actions), np.bool_)
+            obs_shape = (self.n_agents, self.obs_size)
+            avail_shape = (self.n_agents, self.n_actions)
             self.single_observation_space = gym.spaces.Dict(
-                spaces | {"avail_actions": avail_actions}
+                {
+                    "obs": gym.spaces.Box(-1, 1, obs_shape),
+                    "state": gym.spaces.Box(-1, 1, (self.state_size,)),
+                    "avail_actions": gym.spaces.Box(0, 1, avail_shape, np.bool_),
+                }
             )
-            self.single_action_space = gym.spaces.MultiDiscrete([one.n_actions] * one.n_agents)
-            self.action_space = AvailableJointActions(self)
+            self.single_action_space = gym.spaces.MultiDiscrete([self.n_actions] * self.n_agents)
+            self.action_space = JointActions(self)
+        else:
+            self.single_observation_space = single.observation_space
+            self.single_action_space = single.action_space
+            self.action_space = BatchedActions(self)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
 
+    def repeat(self, array):
+        """An array with an axis of the battles in front, the same for each."""
+        return np.repeat(array[None], self.num_envs, axis=0)
+
+    def warm_up(self):
+        """Compile what is not in the cache yet, by a step that is refused: no agent has an action -1."""
+        announce(step_battles, 5)
+        self.play(np.full((self.num_envs, self.n_agents), -1), self.obs, self.state)
+
     def play(self, actions, obs, state):
-        m, one = self.single.arena, self.single
-        battles = (
-            self.f,
-            self.g,
-            self.r,
-            m.c,
-            m.damage,
-            m.rectangles,
-            m.ids,
-            m.walkable,
-            one.plan,
-            one.features,
+        view = View(self.avail_actions, obs, state)
+        return step_battles(
+            self.battles,
+            self.arena.rules,
+            self.arena.first_units,
+            self.limit,
+            actions,
+            view,
+            self.final_view,
+            self.outcome,
         )
-        start = (m.first_f, m.first_g, self.limit, self.steps)
-        seen = (self.last_actions, self.avail, obs, state)
-        outcome = (self.rewards, self.terminated, self.truncated, self.won)
-        final = (self.final_avail, self.final_obs, self.final_state)
-        return play_all(*battles, actions, *start, *seen, *outcome, *final, m.lines, m.work)
 
-    def pack(self, avail, obs, state):
+    def pack(self, avail_actions, obs, state):
         """The observation of all battles, or of one: the arrays have a battle axis in front, or not."""
-        if not self.arrays:
-            return tuple(np.moveaxis(obs, -2, 0))
-        if self.ids.size:
-            obs = np.concatenate(
-                (obs, np.broadcast_to(self.ids, (*obs.shape[:-1], len(self.ids)))), axis=-1
-            )
-        return {"obs": obs, "state": state, "avail_actions": avail.astype(np.bool_)}
+        if self.arrays:
+            return {"obs": obs, "state": state, "avail_actions": avail_actions.astype(np.bool_)}
+        return tuple(np.moveaxis(obs, -2, 0))
 
-    def reset(self, *, seed=None, options=None):
+    def reset(
+        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         """Begin all battles.
 
         Parameters
@@ -244,19 +303,21 @@ class SMACliteVectorEnv(VectorEnv):
         super().reset(seed=seeds[0])
         for i, battle_seed in enumerate(seeds):
             if battle_seed is not None or not self.seeded:
-                self.r[i] = from_generator(np.random.default_rng(battle_seed))
-        m, one, self.seeded = self.single.arena, self.single, True
-        self.f[:], self.g[:], self.last_actions[:], self.steps[:] = m.first_f, m.first_g, -1, 0
-        self.avail[:] = one.avail
-        self.obs, self.state = (
-            np.repeat(seen[None], self.num_envs, axis=0) for seen in (one.obs, one.state)
-        )
-        return self.pack(self.avail, self.obs, self.state), self.info(
-            "battle_won", np.zeros(self.num_envs, np.bool_)
-        )
+                self.rng_state[i] = from_generator(np.random.default_rng(battle_seed))
+        self.seeded = True
+        self.units[:] = self.arena.first_units
+        self.last_actions[:] = NOT_YET
+        self.steps[:] = 0
+        self.avail_actions[:] = self.single.avail_actions
+        self.obs = self.repeat(self.single.obs)
+        self.state = self.repeat(self.single.state)
+        observations = self.pack(self.avail_actions, self.obs, self.state)
+        return observations, self.info("battle_won", np.zeros(self.num_envs, np.bool_))
 
-    def step(self, actions):
-        """Play half a second of every battle; those that end begin anew.
+    def step(
+        self, actions: Sequence[np.ndarray] | np.ndarray
+    ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Play half a second of every battle; those that end are reset in the same step.
 
         Parameters
         ----------
@@ -286,51 +347,60 @@ class SMACliteVectorEnv(VectorEnv):
         """
         if not self.seeded:
             raise gym.error.ResetNeeded("call reset() before step()")
-        shape = (self.num_envs, self.n_agents) if self.arrays else (self.n_agents, self.num_envs)
-        what = (
-            "one for each agent of each battle"
-            if self.arrays
-            else "for each agent, one for each battle"
-        )
-        joint = whole_numbers(actions, shape, f"whole numbers {shape}, {what}")
-        joint = joint if self.arrays else np.ascontiguousarray(joint.T)
-        obs, state = (
-            np.empty_like(self.obs),
-            np.empty_like(self.state),
-        )  # the caller's own, never written again
-        battle, agent = self.play(joint, obs, state)
+        if self.arrays:
+            shape = (self.num_envs, self.n_agents)
+            what = "one for each agent of each battle"
+        else:
+            shape = (self.n_agents, self.num_envs)
+            what = "for each agent, one for each battle"
+        actions = whole_numbers(actions, shape, f"whole numbers {shape}, {what}")
+        if not self.arrays:
+            actions = np.ascontiguousarray(actions.T)
+        # The caller may keep the observations of the last step: they are never written to again.
+        obs = np.empty_like(self.obs)
+        state = np.empty_like(self.state)
+        battle, agent = self.play(actions, obs, state)
         if battle >= 0:
-            available, action = (
-                np.flatnonzero(self.avail[battle, agent]).tolist(),
-                joint[battle, agent],
-            )
+            available = np.flatnonzero(self.avail_actions[battle, agent]).tolist()
+            action = actions[battle, agent]
             raise ValueError(
                 f"battle {battle}: agent {agent} cannot take action {action} now; available are {available}"
             )
-        self.obs, self.state = obs, state
-        over = self.terminated | self.truncated
-        infos = self.info("battle_won", self.won & ~over)
+        self.obs = obs
+        self.state = state
+        over = self.outcome.terminated | self.outcome.truncated
+        infos = self.info("battle_won", self.outcome.won & ~over)
         if over.any():
-            infos = self.info("final_obs", np.full(self.num_envs, None), over) | infos
-            for i in np.flatnonzero(over):
-                final = (self.final_avail[i], self.final_obs[i].copy(), self.final_state[i].copy())
-                infos["final_obs"][i] = self.pack(*final)
-            last = self.info("battle_won", self.won & over, over) | self.info(
-                "state", self.final_state.copy(), over
-            )
-            last |= self.info("avail_actions", self.final_avail.astype(np.bool_), over)
-            infos |= self.info("final_info", last, over)
-        outcome = (self.rewards.copy(), self.terminated.copy(), self.truncated.copy())
-        return self.pack(self.avail, obs, state), *outcome, infos
+            infos = self.final_infos(over) | infos
+        return (
+            self.pack(self.avail_actions, obs, state),
+            self.outcome.rewards.copy(),
+            self.outcome.terminated.copy(),
+            self.outcome.truncated.copy(),
+            infos,
+        )
+
+    def final_infos(self, over):
+        """What `infos` says of the battles that are `over`, (num_envs,) bool."""
+        avail_actions, obs, state = self.final_view
+        final_obs = np.full(self.num_envs, None)
+        for i in np.flatnonzero(over):
+            final_obs[i] = self.pack(avail_actions[i], obs[i].copy(), state[i].copy())
+        final_info = (
+            self.info("battle_won", self.outcome.won & over, over)
+            | self.info("state", state.copy(), over)
+            | self.info("avail_actions", avail_actions.astype(np.bool_), over)
+        )
+        return self.info("final_obs", final_obs, over) | self.info("final_info", final_info, over)
 
     def info(self, key, values, where=True):
         """An entry of `infos` with gymnasium's mask of the battles that have it."""
         return {key: values, f"_{key}": np.full(self.num_envs, where)}
 
-    def get_state(self):
+    def get_state(self) -> np.ndarray:
         """Return the state of each battle, (num_envs, state_size) float32."""
         return self.state.copy()
 
-    def get_avail_actions(self):
+    def get_avail_actions(self) -> np.ndarray:
         """Return which actions can be taken, (num_envs, n_agents, n_actions) bool."""
-        return self.avail.astype(np.bool_)
+        return self.avail_actions.astype(np.bool_)

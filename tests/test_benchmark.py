@@ -212,23 +212,6 @@ def test_published_results_follow_from_their_csv(suite, tmp_path):
     assert not runs.commit.str.contains("dirty|unknown").any()
 
 
-def rows_of(path, heading):
-    """The cells of the first table below a heading of a page, without the table's own head."""
-    below = path.read_text().partition(heading)[2]
-    table = re.search(r"^\|.*\n\|[-|]+\n((?:\|.*\n)+)", below, re.M)[1]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-
-
-def test_the_readme_quotes_the_published_table():
-    published = [
-        row[:3] + row[4:-1] for row in rows_of(RESULTS / "smaclite.md", "# Suite")
-    ]  # without the steps
-    quoted = rows_of(REPO / "README.md", "## What it reaches")
-    assert len(quoted) >= 6
-    for row in quoted:
-        assert row in published
-
-
 @pytest.mark.slow
 @NEEDS_PROC
 @pytest.mark.parametrize("how", ["ctrl-c", "SIGKILL"])

@@ -1,4 +1,4 @@
-"""Maps from JSON files: they are what the same map in Python is, and what is wrong with a file is said in a line."""
+"""Maps from JSON files equal the same map in Python, and a broken file is explained in one line."""
 
 import copy
 import json
@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.recfunctions import structured_to_unstructured
 
-from smaclite_jit import MAPS
-from smaclite_jit import battle as b
+from smaclite_jit import MAPS, UNITS, MapError, SMACliteEnv, load_map
 from smaclite_jit.arena import Arena
-from smaclite_jit.environment import SMACliteEnv
-from smaclite_jit.map_files import MapError, load_map
 from smaclite_jit.maps import TERRAINS
-from smaclite_jit.units import UNITS
 from tests.helpers import REPO
 
 AMBUSH = REPO / "tests" / "maps" / "ambush.json"
@@ -26,10 +23,9 @@ SIDES = {"A": "ALLY", "E": "ENEMY"}
 
 def described(m):
     """A Map as the object of its JSON file."""
-    totals = {
-        side: sum(n for where, _, _, *units in m.groups for _, n in units if where == side)
-        for side in SIDES
-    }
+    totals = dict.fromkeys(SIDES, 0)
+    for side, _, _, *counts in m.groups:
+        totals[side] += sum(count for _, count in counts)
     presets = [name for name, rows in TERRAINS.items() if rows == m.terrain]
     return {
         "name": m.name,
@@ -88,32 +84,37 @@ def write(tmp_path):
 
 
 def play(env, seed, attack=False):
-    """Random actions up to the end, or the last available ones: attacks, if possible. Returns the rewards."""
-    rng, rewards, over = np.random.default_rng(seed), [], False
+    """Play an episode at random, or with the last available actions: attacks, if possible."""
+    rng = np.random.default_rng(seed)
+    rewards = []
+    over = False
     env.reset(seed=seed)
     inner = env.unwrapped
     while not over:
-        available = [np.flatnonzero(row) for row in inner.avail]
-        _, reward, done, truncated, _ = env.step(
-            [int(row[-1] if attack else rng.choice(row)) for row in available]
-        )
+        available = [np.flatnonzero(row) for row in inner.avail_actions]
+        actions = [int(row[-1] if attack else rng.choice(row)) for row in available]
+        _, reward, done, truncated, _ = env.step(actions)
         rewards.append(reward)
         over = done or truncated or len(rewards) == inner.episode_limit
-        assert all(
-            np.isfinite(values).all() for values in (inner.f, inner.obs, inner.state, rewards)
-        )
+        assert np.isfinite(structured_to_unstructured(inner.units)).all()
+        assert np.isfinite(inner.obs).all()
+        assert np.isfinite(inner.state).all()
+        assert np.isfinite(reward)
         assert np.abs(inner.obs).max() <= 1
-        assert inner.avail.any(axis=1).all()
+        assert inner.avail_actions.any(axis=1).all()
     return rewards
 
 
 @pytest.mark.parametrize("name", MAPS)
 def test_every_map_survives_being_written_and_read(name, write):
     path = write(described(MAPS[name]))
-    ours, theirs = Arena(load_map(path)), Arena(MAPS[name])
+    ours = Arena(load_map(path))
+    theirs = Arena(MAPS[name])
     for key, value in vars(theirs).items():
-        if key != "scenario":
+        if key not in ("scenario", "rules"):
             assert np.array_equal(getattr(ours, key), value), key
+    for key, value in theirs.rules._asdict().items():
+        assert np.array_equal(getattr(ours.rules, key), value), key
     assert ours.scenario == theirs.scenario
     env = SMACliteEnv(map_file=path)
     assert env.map_name == name
@@ -123,13 +124,14 @@ def test_every_map_survives_being_written_and_read(name, write):
 def test_the_example():
     env = gym.make("smaclite_jit/custom-v0", map_file=str(AMBUSH))
     inner = env.unwrapped
-    assert (inner.map_name, inner.episode_limit, env.spec.max_episode_steps) == ("ambush", 120, 120)
+    assert inner.map_name == "ambush"
+    assert inner.episode_limit == 120
+    assert env.spec.max_episode_steps == 120
     assert (inner.n_agents, inner.n_enemies, inner.n_actions) == (4, 9, 15)
-    assert inner.arena.unit_names == ["SNIPER"] * 2 + ["ZEALOT"] * 2 + ["ZERGLING"] * 8 + [
-        "STALKER"
-    ]
-    assert inner.arena.c[b.TYPE].tolist() == [0, 0, 1, 1, *[2] * 8, 3]
-    assert inner.arena.damage[0].tolist() == [*[35] * 12, 20]
+    agents = ["SNIPER"] * 2 + ["ZEALOT"] * 2
+    assert inner.arena.unit_names == agents + ["ZERGLING"] * 8 + ["STALKER"]
+    assert inner.arena.kinds["type_id"].tolist() == [0, 0, 1, 1, *[2] * 8, 3]
+    assert inner.arena.rules.damage[0].tolist() == [*[35] * 12, 20]
     assert not inner.arena.walkable[9, 11]
     assert inner.arena.walkable[9, 12]
     assert sum(play(env, 1)) > 0
@@ -183,15 +185,12 @@ def test_order_of_the_unit_types(write):
     env.reset(seed=0)
     assert [row[-3:].tolist() for row in env.get_obs()] == [[0, 1, 0], [1, 0, 0]]
     for ids in ({"MARINE": 0}, {"MARINE": 0, "ZEALOT": 0}):
-        assert (
-            load_map(
-                write(data | {"num_unit_types": 1, "unit_type_ids": ids, "width": None})
-            ).type_ids
-            == ()
-        )
+        path = write(data | {"num_unit_types": 1, "unit_type_ids": ids, "width": None})
+        assert load_map(path).type_ids == ()
 
 
-WALL = ["".join("X" if x == 16 or (x, y) == (0, 31) else "_" for x in range(32)) for y in range(32)]
+WALL_ROW = "_" * 16 + "X" + "_" * 15
+WALL = [WALL_ROW] * 31 + ["X" + WALL_ROW[1:]]  # from south to north, and the cell (0, 31)
 SCOUT = SNIPER | {"plane": "AIR", "speed": 6, "attack_range": "MELEE"}
 STRIDER = SNIPER | {"plane": "COLOSSUS", "size": 3, "targeter": "LASER_BEAM"}
 STRIDER |= {"targeter_kwargs": {"width": 3, "height": 1}, "valid_targets": ["GROUND", "COLOSSUS"]}
@@ -237,23 +236,19 @@ def test_unusual_maps_are_played(name, write):
         "POST": SNIPER | {"valid_targets": [], "speed": 0},
     }
     env = SMACliteEnv(map_file=write(PLAYABLE[name], **customs))
-    assert (env.arena.walkable.shape, env.get_obs()[0].shape) == (
-        (PLAYABLE[name]["height"], PLAYABLE[name]["width"]),
-        (env.obs_size,),
-    )
+    assert env.arena.walkable.shape == (PLAYABLE[name]["height"], PLAYABLE[name]["width"])
+    assert env.get_obs()[0].shape == (env.obs_size,)
     for seed in range(3):
         play(env, seed, attack=seed == 2)
 
 
 def test_every_ally_can_be_healed_when_healers_come_first(write):
-    env = SMACliteEnv(
-        map_file=write(battlefield((4, 4, {"MEDIVAC": 2, "MARINE": 3}), (20, 20, {"ZEALOT": 1})))
-    )
+    data = battlefield((4, 4, {"MEDIVAC": 2, "MARINE": 3}), (20, 20, {"ZEALOT": 1}))
+    env = SMACliteEnv(map_file=write(data))
     env.reset(seed=0)
     assert env.n_actions == 6 + 5
-    assert [row[6:].tolist() for row in env.get_avail_actions()] == [[0, 0, 1, 1, 1]] * 2 + [
-        [0] * 5
-    ] * 3
+    targets = [row[6:].tolist() for row in env.get_avail_actions()]
+    assert targets == [[0, 0, 1, 1, 1]] * 2 + [[0] * 5] * 3
 
 
 GOOD = battlefield((4, 4, {"SNIPER": 2}), (12, 4, {"ZEALOT": 1}))
@@ -465,17 +460,15 @@ junk = st.recursive(
 
 def places(data, path=()):
     """All the paths of keys and indices that lead into an object."""
-    below = (
-        data.items()
-        if isinstance(data, dict)
-        else enumerate(data)
-        if isinstance(data, list)
-        else ()
-    )
-    return [
-        *([path] if path else []),
-        *(found for key, value in below for found in places(value, (*path, key))),
-    ]
+    below = ()
+    if isinstance(data, dict):
+        below = data.items()
+    if isinstance(data, list):
+        below = enumerate(data)
+    found = [path] if path else []
+    for key, value in below:
+        found += places(value, (*path, key))
+    return found
 
 
 EXAMPLE = json.loads(AMBUSH.read_text())
@@ -495,8 +488,10 @@ def test_no_file_whatsoever_raises_anything_else(tmp_path_factory, data):
                 place = place[key]
             if data.draw(st.booleans()):
                 place[last] = data.draw(junk)
+            elif isinstance(place, dict):
+                place.pop(last, None)
             else:
-                place.pop(last, None) if isinstance(place, dict) else place.pop(last)
+                place.pop(last)
         if data.draw(st.integers(0, 9)) == 0:
             changed = data.draw(junk)
         (folder / file).write_text(json.dumps(changed), "utf-8")
@@ -508,5 +503,5 @@ def test_no_file_whatsoever_raises_anything_else(tmp_path_factory, data):
     env = SMACliteEnv(map_file=folder / "map.json")  # what is accepted is played
     env.reset(seed=0)
     for _ in range(3):
-        env.step([int(np.flatnonzero(row)[-1]) for row in env.avail])
-    assert np.isfinite(env.f).all()
+        env.step([int(np.flatnonzero(row)[-1]) for row in env.avail_actions])
+    assert np.isfinite(structured_to_unstructured(env.units)).all()

@@ -11,13 +11,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import RenderCollection
 
-from smaclite_jit import MAPS
+from smaclite_jit import MAPS, UNITS, Map, SMACliteEnv, UnitType
 from smaclite_jit import battle as b
-from smaclite_jit.environment import SMACliteEnv
-from smaclite_jit.maps import Map
 from smaclite_jit.rendering.renderer import SIDES, STRIP
-from smaclite_jit.units import UNITS, UnitType
-from tests.helpers import ENVIRON
+from tests.helpers import ENVIRON, REPO
 from tests.test_smaclite_jit import random_actions, scripted
 
 
@@ -31,8 +28,10 @@ def fought(name="MMM", steps=12, render_mode="rgb_array", seed=1):
 
 
 def shows(frame, colour):
+    """Whether the map of a frame has pixels of this colour, #rrggbb, or nearly so."""
     rgb = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
-    return (np.abs(frame[STRIP:-STRIP].astype(int) - rgb).max(axis=-1) < 8).sum() > 20
+    difference = np.abs(frame[STRIP:-STRIP].astype(int) - rgb).max(axis=-1)
+    return (difference < 8).sum() > 20
 
 
 def test_frames_of_a_fight():
@@ -44,8 +43,10 @@ def test_frames_of_a_fight():
         frames.append(env.render())
         assert np.array_equal(frames[-1], env.render())  # the same state, the same pixels
     for frame in frames:
-        assert (frame.shape, frame.dtype) == ((488, 816, 3), np.uint8)
-        assert all(shows(frame, side) for side in SIDES)
+        assert frame.shape == (488, 816, 3)
+        assert frame.dtype == np.uint8
+        for side in SIDES:
+            assert shows(frame, side)
     assert len({frame.tobytes() for frame in frames}) == len(frames)
     frames[0][:] = 0  # frames are the caller's
     assert env.render().any()
@@ -56,26 +57,24 @@ def test_the_picture_follows_the_state():
     env.reset(seed=1)
     first = env.render()
     changes = {
-        "hurt": (b.HP, 40),
-        "without shield": (b.SHIELD, 0),
-        "further north": (b.Y, 20),
-        "hidden": (b.X, 5),
+        "hurt": ("hp", 40),
+        "without shield": ("shield", 0),
+        "further north": ("y", 20),
+        "hidden": ("x", 5),
     }
     pictures = [first]
-    for row, value in changes.values():
+    for field, value in changes.values():
         env.reset()
-        env.f[row, 0] = value
+        env.units[field][0] = value
         pictures.append(env.render())
     env.reset()
-    env.g[b.ALIVE, 0] = 0
+    env.units["alive"][0] = False
     pictures.append(env.render())
     assert len({picture.tobytes() for picture in pictures}) == len(changes) + 2
-    moved = np.argwhere(
-        (pictures[3] != first).any(axis=-1)
-    )  # the unit's old place, and y = 20, where row 24 is the top
-    assert (
-        moved[:, 0].min() < STRIP + 7 * env.renderer.cell < moved[:, 0].max()
-    )  # north is at the top
+    # The rows of the unit's old place, and of y = 20, where row 24 is the top: north is at the top.
+    rows, _ = np.nonzero((pictures[3] != first).any(axis=-1))
+    assert rows.min() < STRIP + 7 * env.renderer.cell
+    assert rows.max() > STRIP + 7 * env.renderer.cell
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -96,11 +95,18 @@ def test_every_map(name):
 
 @pytest.mark.parametrize("columns, rows", [(60, 9), (7, 40), (5, 5), (250, 250)])
 def test_maps_of_any_size_and_units_of_any_type(columns, rows, monkeypatch):
-    units = UNITS | {
-        "ARCHON": UnitType(10, 0, 2, 0, 2.8, 3, 2, (), shield=350),
-        "MULE": UnitType(900, 0, 1, 1, 3, 1, 0.02, ()),
-    }
-    groups = ("A", 2, 2, ("ARCHON", 1), ("MARINE", 1)), ("E", 4, 3.5, ("MULE", 2), ("ZEALOT", 1))
+    archon = UnitType(
+        hp=10, shield=350, armor=0, speed=2.8, size=2, attributes=(),
+        damage=2, cooldown=0, attack_range=3,
+    )  # fmt: skip
+    mule = UnitType(
+        hp=900, armor=0, speed=3, size=0.02, attributes=(), damage=1, cooldown=1, attack_range=1
+    )
+    units = UNITS | {"ARCHON": archon, "MULE": mule}
+    groups = (
+        ("A", 2, 2, ("ARCHON", 1), ("MARINE", 1)),
+        ("E", 4, 3.5, ("MULE", 2), ("ZEALOT", 1)),
+    )
     terrain = ("_" * columns,) * (rows - 1) + ("X" * columns,)
     monkeypatch.setitem(MAPS, "own", Map("own", groups, (2, 2), terrain, units=units))
     env = SMACliteEnv("own", render_mode="rgb_array")
@@ -113,39 +119,42 @@ def test_maps_of_any_size_and_units_of_any_type(columns, rows, monkeypatch):
     assert 150 < height < 1150
     assert shows(frame, SIDES[0]) or columns == 250  # where a unit is a few pixels
     assert (width > height) == (columns > rows) or columns < 17
-    assert any(
-        i == 0 for _, _, events in env.renderer.ticks() for _, i, _ in events
-    )  # its weapon has no cooldown
+    attackers = set()
+    for _, events in env.renderer.ticks():
+        attackers |= {attacker for _, attacker, _ in events}
+    assert 0 in attackers  # the archon: its weapon has no cooldown
 
 
 @pytest.mark.parametrize("name", ["MMM", "2s3z", "1c3s5z", "bane_vs_bane", "2s_vs_1sc"])
 def test_ticks_play_the_last_step_again(name):
     env = SMACliteEnv(name, render_mode="rgb_array")
     env.reset(seed=3)
-    c, healed, done = env.arena.c, 0, False
+    kinds = env.arena.kinds
+    healed = 0
+    done = False
     assert env.renderer.ticks() == []
     while not done and env.renderer.steps < 30:
-        f = env.f.copy()
+        before = env.units.copy()
         done = env.step(scripted(env))[2]
         ticks = env.renderer.ticks()
         assert len(ticks) == b.TICKS
-        assert np.array_equal(ticks[-1][0], env.f)
-        assert np.array_equal(ticks[-1][1], env.g)
-        for after, _, events in ticks:
+        assert np.array_equal(ticks[-1][0], env.units)
+        for after, events in ticks:
             now = [(i, j) for age, i, j in events if age == 0]
-            spread = [i for i, _ in now if c[b.KIND, i] in (b.KAMIKAZE, b.LASER)]
+            spread = [i for i, _ in now if kinds["targeter"][i] in (b.KAMIKAZE, b.LASER)]
             hurt = np.flatnonzero(
-                (after[b.HP] + after[b.SHIELD] < f[b.HP] + f[b.SHIELD]) & (after[b.HP] > 0)
+                (after["hp"] + after["shield"] < before["hp"] + before["shield"])
+                & (after["hp"] > 0)
             )
             assert set(hurt) <= {j for _, j in now} or spread
             for i, j in now:
-                if c[b.KIND, i] == b.HEAL:
-                    assert c[b.ENEMY, i] == c[b.ENEMY, j]
+                if kinds["targeter"][i] == b.HEAL:
+                    assert kinds["enemy"][i] == kinds["enemy"][j]
                     healed += 1
                 else:
-                    assert c[b.ENEMY, i] != c[b.ENEMY, j]
-                    assert after[b.COOLDOWN, i] == c[b.WEAPON_COOLDOWN, i]
-            f = after
+                    assert kinds["enemy"][i] != kinds["enemy"][j]
+                    assert after["cooldown"][i] == kinds["weapon_cooldown"][i]
+            before = after
     assert (healed > 0) == (name == "MMM")
 
 
@@ -161,34 +170,40 @@ def test_pictures_of_the_ticks():
         if step == 5:
             continue  # not every step has to be looked at
         frames = env.render_ticks()
-        assert {(frame.shape, frame.dtype.name) for frame in frames} == {((488, 816, 3), "uint8")}
-        assert len({frame.tobytes() for frame in frames}) == len(frames) == b.TICKS
+        assert len(frames) == b.TICKS
+        assert {frame.shape for frame in frames} == {(488, 816, 3)}
+        assert {frame.dtype for frame in frames} == {np.dtype(np.uint8)}
+        assert len({frame.tobytes() for frame in frames}) == len(frames)
         assert np.array_equal(frames[-1], env.render())
-        assert all(np.array_equal(frame, again) for frame, again in zip(frames, env.render_ticks()))
+        assert np.array_equal(frames, env.render_ticks())
     with pytest.raises(ValueError, match="render_mode"):
         SMACliteEnv("3m").render_ticks()
 
 
 def test_the_range_of_a_selected_unit():
     env = fought("3m", steps=2)
-    plain, renderer, drawn = env.render(), env.renderer, {}
+    renderer = env.renderer
+    plain = env.render()
+    drawn = {}  # unit -> the picture with its range
     assert renderer.selected is None
     for renderer.selected in (1, 4):
         drawn[renderer.selected] = env.render()
         changed = np.argwhere((drawn[renderer.selected] != plain).any(axis=-1))
         middle = (changed.min(axis=0) + changed.max(axis=0)) / 2
-        reach = (env.arena.c[b.RANGE] + env.arena.c[b.RADIUS])[renderer.selected] * renderer.cell
-        unit = env.f[[b.X, b.Y], renderer.selected]
+        kind = env.arena.kinds[renderer.selected]
+        reach = (kind["attack_range"] + kind["radius"]) * renderer.cell
+        unit = env.units[renderer.selected]
         at = (
-            STRIP + (renderer.top - unit[1]) * renderer.cell,
-            (unit[0] - renderer.left) * renderer.cell,
+            STRIP + (renderer.top - unit["y"]) * renderer.cell,
+            (unit["x"] - renderer.left) * renderer.cell,
         )
         assert middle == pytest.approx(at, abs=2)
         assert (changed.max(axis=0) - changed.min(axis=0)) / 2 == pytest.approx(reach, abs=3)
     assert (drawn[1] != drawn[4]).any()
     for renderer.selected in (None, 99, -1):
         assert np.array_equal(env.render(), plain)
-    renderer.selected, env.g[b.ALIVE, 1] = None, 0
+    renderer.selected = None
+    env.units["alive"][1] = False
     dead = env.render()
     renderer.selected = 1
     assert np.array_equal(env.render(), dead)
@@ -196,27 +211,30 @@ def test_the_range_of_a_selected_unit():
 
 def test_pictures_between_two_ticks():
     env = fought()
-    (f, g, events), (later, _, _) = env.renderer.ticks()[-2:]
-    middle = f.copy()
-    middle[:2] = (f[:2] + later[:2]) / 2
-    assert env.renderer.draw(middle, g, events).get_size() == env.render().shape[1::-1]
+    (units, events), (later, _) = env.renderer.ticks()[-2:]
+    middle = units.copy()
+    for field in ("x", "y"):
+        middle[field] = (units[field] + later[field]) / 2
+    assert env.renderer.draw(middle, events).get_size() == env.render().shape[1::-1]
 
 
 def test_rendering_does_not_change_the_battle():
-    plain, rendered = SMACliteEnv("MMM"), SMACliteEnv("MMM", render_mode="rgb_array")
+    plain = SMACliteEnv("MMM")
+    rendered = SMACliteEnv("MMM", render_mode="rgb_array")
     for seed in range(2):
-        plain.reset(seed=seed), rendered.reset(seed=seed)
+        plain.reset(seed=seed)
+        rendered.reset(seed=seed)
         rng = np.random.default_rng(seed)
         for step in range(25):
             actions = random_actions(plain, rng)
-            ours, theirs = plain.step(actions), rendered.step(actions)
+            ours = plain.step(actions)
+            theirs = rendered.step(actions)
             if step % 3:
                 rendered.render()
             assert np.array_equal(ours[0], theirs[0])
             assert ours[1:] == theirs[1:]
-            assert np.array_equal(plain.f, rendered.f)
-            assert np.array_equal(plain.g, rendered.g)
-            assert np.array_equal(plain.r, rendered.r)
+            assert np.array_equal(plain.units, rendered.units)
+            assert np.array_equal(plain.rng_state, rendered.rng_state)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
@@ -227,7 +245,8 @@ def test_a_rendered_battle_can_be_copied(copied):
     for _ in range(3):
         assert np.array_equal(env.render(), other.render())
         actions = scripted(env)
-        env.step(actions), other.step(actions)
+        env.step(actions)
+        other.step(actions)
     env.reset()
     assert (env.render() != other.render()).any()  # a copy draws its own battle
 
@@ -240,7 +259,8 @@ def test_gymnasium(monkeypatch):
     env.reset(seed=1)
     env.step([1] * 10)
     assert [frame.shape for frame in env.render()] == [(488, 816, 3)] * 2
-    env.close(), env.close()
+    env.close()
+    env.close()
 
 
 def test_render_modes():
@@ -252,49 +272,33 @@ def test_render_modes():
         SMACliteEnv("3m", render_mode="ansi")
 
 
-def program(text, **environment):
+def run_program(name, **environment):
+    """Run a file of tests/programs, without a display but for what `environment` has."""
     environ = {
-        name: value
-        for name, value in ENVIRON.items()
-        if "DISPLAY" not in name and not name.startswith("SDL")
+        variable: value
+        for variable, value in ENVIRON.items()
+        if "DISPLAY" not in variable and not variable.startswith("SDL")
     }
-    header = "import sys\nfrom smaclite_jit.environment import SMACliteEnv\n"
-    command = [sys.executable, "-c", header + text]
+    command = [sys.executable, str(REPO / "tests" / "programs" / f"{name}.py")]
     return subprocess.run(
         command, env=environ | environment, capture_output=True, text=True, timeout=300
     )
 
 
 def test_pygame_is_imported_for_rendering_only():
-    done = program(
-        "SMACliteEnv('3m').reset()\nassert 'pygame' not in sys.modules\nSMACliteEnv('3m', render_mode='rgb_array')"
-    )
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    done = program("sys.modules['pygame'] = None\nSMACliteEnv('3m', render_mode='rgb_array')")
+    done = run_program("render_on_demand")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+
+
+def test_rendering_without_pygame():
+    done = run_program("render_without_pygame")
+    assert "DependencyNotInstalled" in done.stderr.splitlines()[-1]
     assert "pip install pygame-ce" in done.stderr.splitlines()[-1]
 
 
 def test_human_mode():
-    done = program(
-        """
-import pygame
-SMACliteEnv.metadata["render_fps"] = 500
-env, shown = SMACliteEnv("3m", render_mode="human"), []
-flip, pygame.display.flip = pygame.display.flip, lambda: shown.append(env.renderer.steps)
-env.reset(seed=1)
-for _ in range(3):
-    env.step([4, 4, 4])
-assert env.render() is None
-assert shown == [0] + 8 * [1] + 8 * [2] + 8 * [3] + [3], shown
-pygame.event.post(pygame.event.Event(pygame.QUIT))
-env.step([4, 4, 4])
-env.reset()
-env.step([4, 4, 4])
-assert len(shown) == 26 and not pygame.display.get_init()
-env.close(), env.close()
-""",
-        SDL_VIDEODRIVER="dummy",
-    )
+    done = run_program("render_human", SDL_VIDEODRIVER="dummy")
     assert done.returncode == 0, done.stderr
 
 
@@ -302,10 +306,13 @@ env.close(), env.close()
     not sys.platform.startswith("linux"), reason="other systems always have a display"
 )
 def test_human_mode_without_a_display():
-    done = program("env = SMACliteEnv('3m', render_mode='human')\nenv.reset()")
-    assert done.stderr.splitlines()[-1].startswith("RuntimeError: ")
-    assert 'use render_mode="rgb_array"' in done.stderr.splitlines()[-1]
-    done = program(
-        "env = SMACliteEnv('3m', render_mode='rgb_array')\nenv.reset()\nassert env.render().any()"
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    done = run_program("render_human_without_display")
+    last_line = done.stderr.splitlines()[-1]
+    assert last_line.startswith("RuntimeError: ")
+    assert 'use render_mode="rgb_array"' in last_line
+
+
+def test_pictures_without_a_display():
+    done = run_program("render_array_without_display")
+    assert done.returncode == 0
+    assert done.stderr == ""

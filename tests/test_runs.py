@@ -370,16 +370,3 @@ def test_no_model_if_not_wanted(script, tmp_path, monkeypatch):
     args = (*CLOCK, "--total-timesteps", 20, "--no-save-model")
     run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     assert not list(run_dir(tmp_path).glob("*.pt*"))
-
-
-def test_readme_names_only_files_and_arguments_that_exist():
-    readme = (REPO / "README.md").read_text()
-    for word in readme.replace("`", " ").split():
-        if word.startswith("cleanmarl/") and word.endswith(".py"):
-            assert (REPO / word).exists(), word
-    programs = [*(module(script).Args() for script in SCRIPTS), module("evaluate").Args("runs/...")]
-    fields = {field for args in programs for field in vars(args)}
-    flags = {word.strip('`.,;:)("') for word in readme.split() if word.strip("`(").startswith("--")}
-    known = {f"--{field.replace('_', '-')}" for field in fields}
-    known |= set(words("--logdir --help --keep-going --parts --envs --figure"))
-    assert {flag.split("=")[0] for flag in flags} <= known

@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
+from numpy.lib.recfunctions import structured_to_unstructured
 
 from smaclite_jit import MAPS
 from smaclite_jit import battle as b
@@ -39,13 +40,14 @@ REACHED = {
     "so_many_baneling": (99.33, 8),
     "6h_vs_8z": (100, 0),
 }
+# Fields of the units: arrays of a recording.
 VARIABLES = {
-    b.HP: "row_hp",
-    b.SHIELD: "row_shield",
-    b.ENERGY: "row_energy",
-    b.HEAL_POOL: "row_heal_pool",
-    b.COOLDOWN: "row_cooldown",
-    b.DELAY: "row_shield_cooldown",
+    "hp": "row_hp",
+    "shield": "row_shield",
+    "energy": "row_energy",
+    "heal_pool": "row_heal_pool",
+    "cooldown": "row_cooldown",
+    "shield_delay": "row_shield_cooldown",
 }
 
 
@@ -57,46 +59,105 @@ def trace(request):
 
 def load(env, trace, row):
     """Put a recorded snapshot into an environment."""
-    env.f[:], env.g[:] = env.arena.first_f, env.arena.first_g
-    env.f[[b.X, b.Y]], env.f[[b.VX, b.VY]] = trace["row_pos"][row].T, trace["row_vel"][row].T
-    for variable, name in VARIABLES.items():
-        env.f[variable] = trace[name][row]
-    env.g[b.ALIVE], env.g[b.TARGET] = trace["row_alive"][row], trace["row_target"][row]
-    env.g[b.ATTACKING], env.last_actions[:] = (
-        trace["row_attacking"][row],
-        trace["row_prev_actions"][row],
-    )
-    env.look()
+    env.units[:] = env.arena.first_units
+    env.units["x"], env.units["y"] = trace["row_pos"][row].T
+    env.units["vx"], env.units["vy"] = trace["row_vel"][row].T
+    for field, name in VARIABLES.items():
+        env.units[field] = trace[name][row]
+    env.units["alive"] = trace["row_alive"][row]
+    env.units["target"] = trace["row_target"][row]
+    env.units["attacking"] = trace["row_attacking"][row]
+    env.last_actions[:] = trace["row_prev_actions"][row]
+    env.observe()
 
 
-def advance(env, trace, step):
-    m = env.arena
-    actions, orders = (
-        trace["step_actions"][step].astype(np.int64),
-        trace["step_order"][step].astype(np.int64),
+@njit
+def shaken_avoidance(units, rules, half_planes, scratch, shake, shake_lines, single):
+    """`battle.avoid_collisions` with rounding: it starts from positions and velocities that are off by up to `shake`, and
+    goes on from half-planes off by up to `shake_lines`, relatively. With `single` the linear program is in float32.
+    """
+    half_planes_32 = half_planes.astype(np.float32)
+    scratch_32 = scratch.astype(np.float32)
+    kept = units.copy()
+    for i in range(len(units)):
+        units[i].x += np.random.uniform(-shake, shake)
+        units[i].y += np.random.uniform(-shake, shake)
+        units[i].vx += np.random.uniform(-shake, shake)
+        units[i].vy += np.random.uniform(-shake, shake)
+    for i in range(len(units)):
+        unit = units[i]
+        unit.new_x = 0.0
+        unit.new_y = 0.0
+        if not unit.alive or (unit.pref_x == 0.0 and unit.pref_y == 0.0):
+            continue
+        n_obstacle, n = b.collect_half_planes(
+            units, rules.kinds, i, rules.rectangles, rules.largest_radius, half_planes
+        )
+        half_planes[:n] *= 1 + np.random.uniform(-shake_lines, shake_lines, (n, 4))
+        speed = rules.kinds[i].speed
+        if single:
+            half_planes_32[:n] = half_planes[:n]
+            unit.new_x, unit.new_y = new_velocity(
+                half_planes_32,
+                n_obstacle,
+                n,
+                np.float32(speed),
+                np.float32(unit.pref_x),
+                np.float32(unit.pref_y),
+                scratch_32,
+            )
+        else:
+            unit.new_x, unit.new_y = new_velocity(
+                half_planes, n_obstacle, n, speed, unit.pref_x, unit.pref_y, scratch
+            )
+    for i in range(len(units)):
+        units[i].x = kept[i].x
+        units[i].y = kept[i].y
+        units[i].vx = kept[i].vx
+        units[i].vy = kept[i].vy
+
+
+@njit
+def step_in_turns(units, rules, actions, orders, seed, shake, shake_lines, single):
+    """An environment step with given turns (8, units). Collision avoidance is shaken, but for a negative seed."""
+    half_planes = np.zeros((4 * len(rules.rectangles) + len(units), 4))
+    scratch = np.zeros_like(half_planes)
+    if seed >= 0:
+        np.random.seed(seed)  # numba has a generator of its own
+    b.give_orders(units, rules.kinds, rules.agents, rules.enemies, actions)
+    raw_reward = 0.0
+    for turns in orders:
+        if seed < 0:
+            raw_reward += b.tick(units, rules, turns, half_planes, scratch)
+            continue
+        b.index_positions(units)
+        b.clean_up(units, rules.kinds)
+        b.prepare(units, rules)
+        shaken_avoidance(units, rules, half_planes, scratch, shake, shake_lines, single)
+        raw_reward += b.take_turns(units, rules, turns)
+        b.remove_dead(units)
+    return b.outcome(units, rules, raw_reward)
+
+
+def advance(env, trace, step, seed=-1, shake=0.0, shake_lines=0.0, single=False):
+    """Play a recorded step with its recorded turns."""
+    actions = trace["step_actions"][step].astype(np.int64)
+    orders = trace["step_order"][step].astype(np.int64)
+    outcome = step_in_turns(
+        env.units, env.arena.rules, actions, orders, seed, shake, shake_lines, single
     )
-    battle = (
-        env.f,
-        env.g,
-        m.c,
-        m.damage,
-        m.rectangles,
-        env.plan,
-        actions,
-        m.ids,
-        orders,
-        m.lines,
-        m.work,
-    )
-    outcome = b.advance(*battle)
     env.last_actions[:] = actions
-    env.look()
+    env.observe()
     return outcome
 
 
 def views_agree(env, trace, row):
-    seen = ((env.obs, "row_obs"), (env.state, "row_state"), (env.avail.astype(float), "row_avail"))
+    seen = ((env.obs, "row_obs"), (env.state, "row_state"), (env.avail_actions.astype(float), "row_avail"))
     return all(np.allclose(ours, trace[name][row], rtol=0, atol=1e-4) for ours, name in seen)
+
+
+def vectors(units, x, y):
+    return np.stack((units[x], units[y]), axis=-1)
 
 
 def agrees(env, trace, step, outcome, velocities=True):
@@ -104,16 +165,17 @@ def agrees(env, trace, step, outcome, velocities=True):
     row = trace["step_row_after"][step]
     left = trace["row_alive"][row]
     reward, done, won = outcome
-    pairs = [(env.f[[b.X, b.Y]].T, trace["row_pos"][row])]
-    pairs += [(env.f[[b.VX, b.VY]].T, trace["row_vel"][row])] if velocities else []
-    pairs += [(env.f[variable], trace[name][row]) for variable, name in VARIABLES.items()]
+    pairs = [(vectors(env.units, "x", "y"), trace["row_pos"][row])]
+    if velocities:
+        pairs.append((vectors(env.units, "vx", "vy"), trace["row_vel"][row]))
+    pairs += [(env.units[field], trace[name][row]) for field, name in VARIABLES.items()]
     return (
-        np.array_equal(env.g[b.ALIVE], left)
+        np.array_equal(env.units["alive"], left)
         and abs(reward - trace["step_reward"][step]) < 1e-4
         and (done, won) == (trace["step_done"][step], trace["step_won"][step])
         and all((np.abs(ours - theirs)[left] < 1e-4).all() for ours, theirs in pairs)
-        and np.array_equal(env.g[b.TARGET][left], trace["row_target"][row][left])
-        and np.array_equal(env.g[b.ATTACKING][left], trace["row_attacking"][row][left])
+        and np.array_equal(env.units["target"][left], trace["row_target"][row][left])
+        and np.array_equal(env.units["attacking"][left], trace["row_attacking"][row][left])
         and views_agree(env, trace, row)
     )
 
@@ -121,7 +183,7 @@ def agrees(env, trace, step, outcome, velocities=True):
 def test_sizes_and_units(trace):
     _, recorded, env = trace
     assert [name.lower() for name in env.arena.unit_names] == recorded["unit_type"].tolist()
-    assert env.arena.enemy.tolist() == recorded["unit_is_enemy"].tolist()
+    assert env.arena.kinds["enemy"].tolist() == recorded["unit_is_enemy"].tolist()
     assert (env.n_agents, env.n_enemies, env.n_actions) == tuple(
         int(recorded[name]) for name in ("n_agents", "n_enemies", "n_actions")
     )
@@ -133,10 +195,9 @@ def test_reset_and_views_of_every_row(trace):
         load(env, recorded, row)
         assert views_agree(env, recorded, row)
         if recorded["row_t"][row] == 0 and "enemy_hp_factor" not in recorded:
-            loaded = env.f.copy(), env.g.copy()
+            loaded = env.units.copy()
             env.reset()
-            assert np.array_equal(env.f, loaded[0]), name
-            assert np.array_equal(env.g, loaded[1]), name
+            assert np.array_equal(env.units, loaded), name
 
 
 def test_every_recorded_step(trace):
@@ -148,62 +209,6 @@ def test_every_recorded_step(trace):
     assert 100 * np.mean(matches) >= REACHED[name][0] - 0.01
 
 
-@njit
-def shaken_step(
-    f,
-    g,
-    c,
-    damage,
-    rectangles,
-    plan,
-    actions,
-    ids,
-    orders,
-    lines,
-    work,
-    seed,
-    shake,
-    shake_lines,
-    single,
-):
-    """`battle.advance`, but collision avoidance starts from positions and velocities that are off by up to `shake`, and
-    goes on from half-planes off by up to `shake_lines`, relatively. With `single` the linear program is in float32.
-    """
-    np.random.seed(seed)  # numba has a generator of its own
-    lines32, work32, raw = lines.astype(np.float32), work.astype(np.float32), 0.0
-    kept = f[:4].copy()
-    b.give_orders(f, g, c, actions, ids)
-    for order in orders:
-        g[b.INDEXED], f[b.INDEX_X], f[b.INDEX_Y] = g[b.ALIVE], f[b.X], f[b.Y]
-        b.clean_up(f, g, c)
-        b.prepare(f, g, c, plan[0], plan[1], plan[2])
-        kept[:] = f[:4]
-        f[:4] += np.random.uniform(-shake, shake, kept.shape)
-        for i in range(f.shape[1]):
-            f[b.NEW_X, i], f[b.NEW_Y, i] = 0.0, 0.0
-            if not g[b.ALIVE, i] or (f[b.PREF_X, i] == 0.0 and f[b.PREF_Y, i] == 0.0):
-                continue
-            n_obstacle, n = b.half_planes(f, g, c, rectangles, plan[2], i, lines)
-            lines[:n] *= 1 + np.random.uniform(-shake_lines, shake_lines, (n, 4))
-            speed, x, y = c[b.SPEED, i], f[b.PREF_X, i], f[b.PREF_Y, i]
-            if single:
-                lines32[:n], goal = lines[:n], (np.float32(x), np.float32(y))
-                x, y = new_velocity(
-                    lines32, n_obstacle, n, np.float32(speed), goal[0], goal[1], work32
-                )
-                f[b.NEW_X, i], f[b.NEW_Y, i] = x, y
-            else:
-                f[b.NEW_X, i], f[b.NEW_Y, i] = new_velocity(lines, n_obstacle, n, speed, x, y, work)
-        f[:4] = kept
-        for i in order:
-            if i >= 0 and f[b.HP, i] > 0:
-                raw += b.process(f, g, c, damage, i, plan[2])
-        for i in range(f.shape[1]):
-            if f[b.HP, i] <= 0:
-                g[b.ALIVE, i] = 0
-    return b.outcome(g, c, raw, plan[3])
-
-
 @pytest.mark.slow
 def test_steps_that_differ_differ_by_rounding(trace):
     """Each of them agrees in every variable when collision avoidance is moved by 1e-7, in one of many random draws.
@@ -211,34 +216,15 @@ def test_steps_that_differ_differ_by_rounding(trace):
     The original rounds to float32 what goes into collision avoidance, what comes out, and much in between.
     """
     name, recorded, env = trace
-    m = env.arena
     for step, row in enumerate(recorded["step_row_before"]):
         load(env, recorded, row)
         if agrees(env, recorded, step, advance(env, recorded, step)):
             continue
-        actions, orders = (
-            recorded[key][step].astype(np.int64) for key in ("step_actions", "step_order")
-        )
         for draw in range(20_000):
             load(env, recorded, row)
-            battle = (
-                env.f,
-                env.g,
-                m.c,
-                m.damage,
-                m.rectangles,
-                env.plan,
-                actions,
-                m.ids,
-                orders,
-                m.lines,
-                m.work,
-            )
-            outcome = shaken_step(
-                *battle, draw, *((0.0, 1e-7) if draw % 2 else (1e-7, 0.0)), draw % 4 > 1
-            )
-            env.last_actions[:] = actions
-            env.look()
+            shake = 0.0 if draw % 2 else 1e-7
+            shake_lines = 1e-7 if draw % 2 else 0.0
+            outcome = advance(env, recorded, step, draw, shake, shake_lines, single=draw % 4 > 1)
             if agrees(env, recorded, step, outcome):
                 break
         else:
@@ -268,52 +254,57 @@ def test_free_running_episodes(name):
     assert good >= REACHED[name][1]
 
 
+def offset(env, i, j):
+    """The way from unit i to unit j."""
+    units = env.units
+    return units["x"][j] - units["x"][i], units["y"][j] - units["y"][i]
+
+
 def nearest(env, i, others):
-    distances = [np.hypot(*(env.f[[b.X, b.Y], j] - env.f[[b.X, b.Y], i])) for j in others]
+    distances = [np.hypot(*offset(env, i, j)) for j in others]
     return others[int(np.argmin(distances))] if others else None
 
 
 def advance_toward(env, agent, i, target):
-    dx, dy = env.f[[b.X, b.Y], target] - env.f[[b.X, b.Y], i]
+    dx, dy = offset(env, i, target)
     moves = ((abs(dx), 4 if dx > 0 else 5), (abs(dy), 2 if dy > 0 else 3))
     for length, action in sorted(moves, key=lambda move: -move[0]):
-        if length > 0 and env.avail[agent, action]:
+        if length > 0 and env.avail_actions[agent, action]:
             return action
     return 1
 
 
 def scripted(env):
     """The policy of the reference statistics: attack the nearest, heal the weakest, else advance."""
-    c, ids, actions = env.arena.c, env.arena.ids, []
-    alive = [i for i in range(env.arena.n_units) if env.g[b.ALIVE, i]]
-    for agent in range(env.n_agents):
-        i = ids[0, agent]
-        if not env.g[b.ALIVE, i]:
+    units = env.units
+    kinds = env.arena.kinds
+    hp = units["hp"]
+    max_hp = kinds["max_hp"]
+    healer = kinds["healer"]
+    act = 6 + kinds["id_in_side"]  # the action that names a unit
+    alive = np.flatnonzero(units["alive"]).tolist()
+    actions = []
+    for agent, i in enumerate(env.arena.agents):
+        avail = env.avail_actions[agent]
+        if not units["alive"][i]:
             actions.append(0)
             continue
-        if c[b.HEALER, i]:
-            others = [j for j in alive if not c[b.ENEMY, j] and not c[b.HEALER, j] and j != i]
-            hurt = [
-                j
-                for j in others
-                if env.avail[agent, 6 + int(c[b.ID_IN_SIDE, j])] and env.f[b.HP, j] < c[b.MAX_HP, j]
-            ]
+        if healer[i]:
+            others = [j for j in alive if not kinds["enemy"][j] and not healer[j] and j != i]
+            hurt = [j for j in others if avail[act[j]] and hp[j] < max_hp[j]]
             if hurt:
-                weakest = min(hurt, key=lambda j: (env.f[b.HP, j] / c[b.MAX_HP, j], j))
-                actions.append(6 + int(c[b.ID_IN_SIDE, weakest]))
+                weakest = min(hurt, key=lambda j: (hp[j] / max_hp[j], j))
+                actions.append(int(act[weakest]))
                 continue
             friend = nearest(env, i, others)
-            far = (
-                friend is not None
-                and np.hypot(*(env.f[[b.X, b.Y], friend] - env.f[[b.X, b.Y], i])) > 3
-            )
+            far = friend is not None and np.hypot(*offset(env, i, friend)) > 3
             actions.append(advance_toward(env, agent, i, friend) if far else 1)
             continue
-        enemies = [j for j in alive if c[b.ENEMY, j]]
-        fair = [j for j in enemies if b.can_hit(c, i, j)]
-        target = nearest(env, i, [j for j in fair if env.avail[agent, 6 + int(c[b.ID_IN_SIDE, j])]])
+        enemies = [j for j in alive if kinds["enemy"][j]]
+        fair = [j for j in enemies if b.can_hit(kinds[i], kinds[j])]
+        target = nearest(env, i, [j for j in fair if avail[act[j]]])
         if target is not None:
-            actions.append(6 + int(c[b.ID_IN_SIDE, target]))
+            actions.append(int(act[target]))
         else:
             actions.append(advance_toward(env, agent, i, nearest(env, i, fair or enemies)))
     return actions
@@ -345,7 +336,7 @@ def test_statistics_of_whole_episodes(name, policy):
             actions = (
                 scripted(env)
                 if policy == "scripted"
-                else [int(rng.choice(np.flatnonzero(a))) for a in env.avail]
+                else [int(rng.choice(np.flatnonzero(a))) for a in env.avail_actions]
             )
             _, reward, done, _, info = env.step(actions)
             returns[-1] += reward
@@ -353,8 +344,8 @@ def test_statistics_of_whole_episodes(name, policy):
             if done:
                 break
         wins.append(info["battle_won"])
-        for key, side in (("allies_left", ~env.arena.enemy), ("enemies_left", env.arena.enemy)):
-            others[key].append(env.g[b.ALIVE][side].sum())
+        for key, ids in (("allies_left", env.arena.agents), ("enemies_left", env.arena.enemies)):
+            others[key].append(env.units["alive"][ids].sum())
     for key, values in others.items():
         # Scripted episodes of some maps are nearly one battle over and over: rounding moves all of them together.
         spread = max(expected[f"{key}_std"], np.std(values), 0.05, 0.04 * expected[f"{key}_mean"])
@@ -387,8 +378,9 @@ def test_statistics_of_a_crowd_at_a_wall():
     )
     for episode in range(30):
         env.reset(seed=700_000 + episode)
-        env.f[[b.X, b.Y]] += rng.uniform(-1e-6, 1e-6, (2, env.arena.n_units))
-        env.look()
+        for field in ("x", "y"):
+            env.units[field] += rng.uniform(-1e-6, 1e-6, env.arena.n_units)
+        env.observe()
         returns.append(0)
         done = False
         while not done:
@@ -438,14 +430,13 @@ def test_vectorised_battles_equal_single_ones(name, seed, num_envs):
 
 
 def test_vectorised_battles_as_arrays():
-    envs = gym.make_vec("smaclite_jit/MMM-v0", 3, max_episode_steps=6, arrays=True, agent_ids=True)
+    envs = gym.make_vec("smaclite_jit/MMM-v0", 3, max_episode_steps=6, arrays=True)
     theirs = gym.make_vec("smaclite_jit/MMM-v0", 3, max_episode_steps=6)
     (obs, _), (expected, _) = envs.reset(seed=5), theirs.reset(seed=5)
     theirs.action_space.seed(0)
     for _ in range(20):
         assert obs in envs.observation_space
-        assert np.array_equal(obs["obs"][..., :-10], np.stack(expected, axis=1))
-        assert np.array_equal(obs["obs"][..., -10:], np.broadcast_to(np.eye(10), (3, 10, 10)))
+        assert np.array_equal(obs["obs"], np.stack(expected, axis=1))
         assert np.array_equal(obs["state"], theirs.get_state())
         assert np.array_equal(obs["avail_actions"], theirs.get_avail_actions())
         actions = theirs.action_space.sample()
@@ -454,7 +445,7 @@ def test_vectorised_battles_as_arrays():
         for i in np.flatnonzero(truncations):
             last = infos["final_obs"][i]
             assert last in envs.single_observation_space
-            assert np.array_equal(last["obs"][:, :-10], np.stack(their_infos["final_obs"][i]))
+            assert np.array_equal(last["obs"], np.stack(their_infos["final_obs"][i]))
             assert np.array_equal(last["state"], their_infos["final_info"]["state"][i])
             assert np.array_equal(
                 last["avail_actions"], their_infos["final_info"]["avail_actions"][i]
@@ -464,13 +455,13 @@ def test_vectorised_battles_as_arrays():
 def test_vectorised_battles_refuse_an_unavailable_action_and_nothing_happens():
     envs = gym.make_vec("smaclite_jit/3m-v0", 2)
     envs.reset(seed=[1, 8])
-    before = envs.f.copy()
+    before = envs.units.copy()
     with pytest.raises(
         ValueError,
         match=r"battle 1: agent 2 cannot take action 7 now; available are \[1, 2, 3, 4, 5\]",
     ):
         envs.step(([1, 1], [1, 1], [1, 7]))
-    assert np.array_equal(envs.f, before)
+    assert np.array_equal(envs.units, before)
     with pytest.raises(ValueError, match="2 battles, but 3 seeds"):
         envs.reset(seed=[1, 2, 3])
 
@@ -480,7 +471,7 @@ def test_seeds_and_limits_of_vectorised_battles():
     for seed in (3, np.int64(3), [3, 4], (3, 4), np.array([3, 4])):
         envs = gym.make_vec("smaclite_jit/3m-v0", 2)
         envs.reset(seed=seed)
-        streams.append(envs.r.copy())
+        streams.append(envs.rng_state.copy())
     assert all(np.array_equal(stream, streams[0]) for stream in streams)
     for limit, expected in ((7, [7, 14]), (None, [60]), (-1, [])):
         options = {} if limit is None else {"max_episode_steps": limit}
@@ -500,7 +491,7 @@ def test_seeds_and_limits_of_vectorised_battles():
 
 
 def random_actions(env, rng):
-    return [int(rng.choice(np.flatnonzero(row))) for row in env.avail]
+    return [int(rng.choice(np.flatnonzero(row))) for row in env.avail_actions]
 
 
 @settings(deadline=None, max_examples=60)
@@ -508,28 +499,30 @@ def random_actions(env, rng):
 def test_whatever_happens_in_a_battle_is_within_the_rules(name, seed, length):
     env, rng = SMACliteEnv(name), np.random.default_rng(seed)
     env.reset(seed=seed)
-    c = env.arena.c
+    kinds = env.arena.kinds
     for _ in range(length):
-        before = env.f.copy(), env.g.copy()
+        before = env.units.copy()
         _, reward, done, _, info = env.step(random_actions(env, rng))
-        assert np.isfinite(env.f).all()
+        assert np.isfinite(structured_to_unstructured(env.units)).all()
         assert np.isfinite(env.obs).all()
-        assert (env.avail.sum(axis=1) > 0).all()
-        assert ((env.f[b.HP] >= 0) & (env.f[b.HP] <= c[b.MAX_HP])).all()
-        assert ((env.f[b.SHIELD] >= 0) & (env.f[b.SHIELD] <= c[b.MAX_SHIELD])).all()
+        assert (env.avail_actions.sum(axis=1) > 0).all()
+        units = env.units
+        assert ((units["hp"] >= 0) & (units["hp"] <= kinds["max_hp"])).all()
+        assert ((units["shield"] >= 0) & (units["shield"] <= kinds["max_shield"])).all()
         assert (
             0 <= reward <= 2 * 20
         )  # 20 in a whole battle, but for what grows back, is healed or killed again
-        dead = before[1][b.ALIVE] == 0
-        assert not env.g[b.ALIVE][dead].any()  # the dead stay dead, and where they are
-        assert np.array_equal(env.f[:2, dead], before[0][:2, dead])
-        ground = (c[b.PLANE] == 0) & (env.g[b.ALIVE] == 1)
-        x, y = env.f[:2, ground]
+        dead = ~before["alive"]
+        assert not units["alive"][dead].any()  # the dead stay dead, and where they are
+        assert np.array_equal(units[["x", "y"]][dead], before[["x", "y"]][dead])
+        ground = (kinds["plane"] == 0) & units["alive"]
+        x = units["x"][ground]
+        y = units["y"][ground]
         assert ((y >= 0) & (y < 32)).all()  # some maps are open to the east and west
         inside = (x >= 0) & (x < 32)
         assert env.arena.walkable[y[inside].astype(int), x[inside].astype(int)].all()
         if done:
-            assert info["battle_won"] == (not env.g[b.ALIVE][env.arena.enemy].any())
+            assert info["battle_won"] == (not units["alive"][env.arena.enemies].any())
             break
 
 
@@ -544,21 +537,21 @@ def test_equal_seeds_give_equal_battles(name, seed):
         for _ in range(12):
             env.step(random_actions(env, rng))
             if beside_another:
-                other.step([1 if row[1] else 0 for row in other.avail])
-        runs.append((env.f.copy(), env.obs.copy(), env.state.copy()))
+                other.step([1 if row[1] else 0 for row in other.avail_actions])
+        runs.append((env.units.copy(), env.obs.copy(), env.state.copy()))
     assert all(map(np.array_equal, *runs))
 
 
 def test_an_unavailable_action_is_refused_and_nothing_happens():
     env = SMACliteEnv("3m")
     env.reset(seed=1)
-    before = env.f.copy()
+    before = env.units.copy()
     for action in (0, 6, 8, 9, -1):
         with pytest.raises(
             ValueError, match=r"agent 1 cannot take action .* available are \[1, 2, 3, 4, 5\]"
         ):
             env.step([1, action, 1])
-    assert np.array_equal(env.f, before)
+    assert np.array_equal(env.units, before)
 
 
 @pytest.mark.parametrize(
@@ -572,7 +565,7 @@ def test_actions_of_another_form_are_refused_and_nothing_happens(actions):
     with pytest.raises(gym.error.ResetNeeded):
         envs.step(np.ones((2, 3), int))
     env.reset(seed=1), envs.reset(seed=1)
-    before = env.f.copy(), envs.f.copy()
+    before = env.units.copy(), envs.units.copy()
     with pytest.raises(
         ValueError, match="actions must be 3 whole numbers, one for each agent, not"
     ):
@@ -582,17 +575,17 @@ def test_actions_of_another_form_are_refused_and_nothing_happens(actions):
         match=r"actions must be whole numbers \(2, 3\), one for each agent of each battle, not",
     ):
         envs.step(actions)
-    assert np.array_equal(env.f, before[0])
-    assert np.array_equal(envs.f, before[1])
+    assert np.array_equal(env.units, before[0])
+    assert np.array_equal(envs.units, before[1])
 
 
 def test_the_dead_must_send_their_only_action():
     env, rng = SMACliteEnv("MMM"), np.random.default_rng(0)
     env.reset(seed=0)
-    while env.g[b.ALIVE, env.arena.ids[0]].all():
+    while env.units["alive"][env.arena.agents].all():
         env.step(random_actions(env, rng))
     actions = random_actions(env, rng)
-    dead = int(np.flatnonzero(env.g[b.ALIVE, env.arena.ids[0]] == 0)[0])
+    dead = int(np.flatnonzero(~env.units["alive"][env.arena.agents])[0])
     assert actions[dead] == 0
     with pytest.raises(
         ValueError, match=rf"agent {dead} cannot take action 1 now; available are \[0\]"
@@ -622,7 +615,7 @@ def test_a_cache_of_other_sources_is_dropped(tmp_path):
     source = tmp_path / "battle.py"
     source.write_text("DT = 1 / 16")
     drop_stale(tmp_path / "cache", [source])
-    compiled = tmp_path / "cache" / "environment.play-1.py311.nbi"
+    compiled = tmp_path / "cache" / "environment.step_battle-1.py311.nbi"
     compiled.write_text("machine code")
     drop_stale(tmp_path / "cache", [source])
     assert compiled.exists()
@@ -670,7 +663,7 @@ def test_scripted_policy_gives_sensible_battles_on_the_new_maps(name):
             steps += 1
         assert done
         assert 3 < steps < env.episode_limit
-        lost = env.g[b.ALIVE] == 0
-        assert lost[~env.arena.enemy].any() or lost[env.arena.enemy].all()
+        lost = ~env.units["alive"]
+        assert lost[env.arena.agents].any() or lost[env.arena.enemies].all()
         # On two maps this policy loses without killing its only enemy.
-        assert lost[env.arena.enemy].any() or name in ("2m_vs_1z", "2s_vs_1sc")
+        assert lost[env.arena.enemies].any() or name in ("2m_vs_1z", "2s_vs_1sc")

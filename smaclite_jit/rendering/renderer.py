@@ -1,305 +1,411 @@
-"""Pictures of a battle, drawn with pygame: units by type (shape) and side (colour), bars, shots and heals.
+"""Pictures of a battle: units by type (shape) and side (colour), bars, shots and heals.
 
-Nothing here changes the battle. Importing this module imports pygame but opens no display: only `Renderer.show` does.
+A point of the picture is a complex number: the real part counts pixels from the left, the
+imaginary part pixels from the top. The way from one point to another is then a difference, its
+length is ``abs``, ``1j`` times a direction is across it, and one product turns a shape, which is
+drawn as if the unit looked along 1, to where the unit looks. ``sprites.xy`` makes a pair for
+pygame. On the map y grows upwards, so a direction on the map is the conjugate of that on the
+screen.
+
+Nothing here changes the battle: steps are played again on copies. Importing this module imports
+pygame but opens no display: only ``Renderer.show`` does.
 """
 
 from colorsys import hsv_to_rgb
 
 import numpy as np
+import pygame
 
-from smaclite_jit import battle as b
-from smaclite_jit.rendering.sprites import draw_unit, mix, open_window, pixels, pygame, stroke, xy
-from smaclite_jit.turn_order import draw_order
+from smaclite_jit.arena import ACT, HEAL, KAMIKAZE, LASER, NOBODY
+from smaclite_jit.battle import DT, ENERGY_REGENERATION, TICKS, give_orders, play_ticks
+from smaclite_jit.rendering.sprites import draw_unit, mix, open_window, pixels, stroke, xy
 from smaclite_jit.units import AIR
 
 FINE = 2  # everything is drawn this many times larger and smoothed down
-LONGEST, LARGEST_CELL, STRIP = (
-    816,
-    32,
-    28,
-)  # pixels: the map's longer side, a cell, the lines of text at both ends
-BLOCKED, OUTSIDE, WALKABLE, GRID, EDGE, TEXT = (
-    "#14171d",
-    "#22272f",
-    "#333a45",
-    "#3a424e",
-    "#66717f",
-    "#e8ecf1",
-)
-SIDES = "#4aa3ff", "#ff8a3c"  # blue and orange are told apart with every kind of colour vision
-HEALTH, SHIELD, ENERGY, HEALED, BLAST, NEITHER = (
-    "#39d94b",
-    "#a8e4ff",
-    "#c58bff",
-    "#5dff86",
-    "#ffd84a",
-    "#b4bcc8",
-)
+LONGEST = 816  # pixels of the map's longer side, at most
+LARGEST_CELL = 32  # pixels
+STRIP = 28  # pixels of each line of text, one above the map and one below
+
+BLOCKED = "#14171d"  # cells
+OUTSIDE = "#22272f"
+WALKABLE = "#333a45"
+GRID = "#3a424e"  # between walkable cells
+EDGE = "#66717f"  # between walkable and blocked cells
+TEXT = "#e8ecf1"
+AGENTS = "#4aa3ff"  # blue and orange are told apart with every kind of colour vision
+ENEMIES = "#ff8a3c"
+SIDES = (AGENTS, ENEMIES)
+NEITHER = "#b4bcc8"  # a unit in the legend
+HEALTH = "#39d94b"  # in the legend; a bar goes from green to red
+SHIELD = "#a8e4ff"
+ENERGY = "#c58bff"
+HEALED = "#5dff86"  # a healer's ray
+BLAST = "#ffd84a"
+SHADED = "#505050"  # what is below a bar is multiplied with it
 
 
-def attacks(old, f, g, c):
-    """The (attacker, target) unit ids of one tick, from f before and after it.
+def attacks(before, after, kinds):
+    """The (attacker, target) unit ids of one tick, from the units before and after it.
 
-    Only an attack makes a cooldown rise. Weapons with next to no cooldown show by the damage, and healing by energy
-    that has not grown or a pool that has changed.
+    Only an attack makes a cooldown rise. Weapons with next to no cooldown show by the damage, and
+    healing by energy that has not grown or a pool that has changed.
     """
-    acting = np.where(g[b.ORDER] == b.ACT, g[b.ORDER_TARGET], b.NOBODY)
-    target = np.where(c[b.ENEMY] == 1, g[b.TARGET], acting)
-    hurt = (f[b.HP] + f[b.SHIELD] < old[b.HP] + old[b.SHIELD])[target]
-    fired = (f[b.COOLDOWN] > old[b.COOLDOWN]) | (
-        (c[b.WEAPON_COOLDOWN] <= b.DT) & hurt & (old[b.HP] > 0)
-    )
-    rested = np.minimum(c[b.MAX_ENERGY], old[b.ENERGY] + b.ENERGY_REGENERATION)
-    healed = ((f[b.HEAL_POOL] != old[b.HEAL_POOL]) | (f[b.ENERGY] < rested)) & (f[b.HP] > 0)
-    done = np.where(c[b.KIND] == b.HEAL, healed, fired) & (target != b.NOBODY)
-    return [(int(i), int(target[i])) for i in np.flatnonzero(done)]
+    commanded = np.where(after["order"] == ACT, after["order_target"], NOBODY)
+    target = np.where(kinds["enemy"], after["target"], commanded)
+
+    is_hurt = after["hp"] + after["shield"] < before["hp"] + before["shield"]
+    always_ready = kinds["weapon_cooldown"] <= DT
+    fired = after["cooldown"] > before["cooldown"]
+    # The NOBODY of those without a target picks some unit here; `acted` drops them.
+    fired |= always_ready & is_hurt[target] & (before["hp"] > 0)
+
+    rested_energy = np.minimum(kinds["max_energy"], before["energy"] + ENERGY_REGENERATION)
+    healed = after["heal_pool"] != before["heal_pool"]
+    healed |= after["energy"] < rested_energy
+    healed &= after["hp"] > 0
+
+    acted = np.where(kinds["targeter"] == HEAL, healed, fired) & (target != NOBODY)
+    return [(int(i), int(target[i])) for i in np.flatnonzero(acted)]
 
 
 class Renderer:
     """Draws the battle of an environment.
 
-    `draw` takes any f and g, also interpolated ones; `ticks` has those of the last step. Surfaces are made when they
-    are needed, and are no part of a copy. While `selected` is the id of a living unit, a circle shows how far it can
-    shoot or heal: at all it touches. Ids are in the order of the map's groups.
+    ``draw`` takes any units, also interpolated ones; ``ticks`` has those of the last step. Surfaces
+    are made when they are needed, and are no part of a copy. Unit ids are in the order of the map's
+    groups.
     """
 
     def __init__(self, env):
-        arena = env.arena
-        self.env, self.window, self.clock, self.background, self.closed = (
-            env,
-            None,
-            None,
-            None,
-            False,
-        )
-        self.selected = None
-        y, x = np.nonzero(arena.walkable)
-        x, y = np.append(x, arena.first_f[b.X]), np.append(y, arena.first_f[b.Y])
-        left, right, bottom, top = np.floor([x.min() - 1, x.max() + 2, y.min() - 1, y.max() + 2])
-        padding = max(
-            0, np.ceil((max(17, 0.7 * (top - bottom)) - (right - left)) / 2)
-        )  # room for the text
-        self.left, self.top = left - padding, top
-        width, height = int(right - left + 2 * padding), int(top - bottom)
-        self.cell = min(
-            LARGEST_CELL, max(4, LONGEST // max(width, height) // 2 * 2)
-        )  # even, as videos need it
-        self.size = width * self.cell, height * self.cell + 2 * STRIP
+        self.env = env
+        self.selected = None  # a unit id: a circle shows all that the unit can shoot at or heal
+        self.window = None  # a Surface, once `show` has opened it
+        self.clock = None  # the window's
+        self.closed = False  # if the user closes the window, it stays closed
+        self.background = None  # a Surface, drawn once
+
+        # The picture shows all cells that can be walked on, all units, and a margin.
+        rows, columns = np.nonzero(env.arena.walkable)
+        x = np.append(columns, env.arena.first_units["x"])
+        y = np.append(rows, env.arena.first_units["y"])
+        left = np.floor(x.min() - 1)
+        right = np.floor(x.max() + 2)
+        bottom = np.floor(y.min() - 1)
+        top = np.floor(y.max() + 2)
+        text_width = max(17, 0.7 * (top - bottom))  # cells that the lines of text need
+        padding = max(0, np.ceil((text_width - (right - left)) / 2))  # cells on either side
+        width = int(right - left + 2 * padding)
+        height = int(top - bottom)
+        even_cell = LONGEST // max(width, height) // 2 * 2  # videos need an even size
+
+        self.left = left - padding  # x of the map at the left edge of the picture
+        self.top = top  # y of the map below the upper line of text
+        self.cell = min(LARGEST_CELL, max(4, even_cell))  # pixels
+        self.size = (width * self.cell, height * self.cell + 2 * STRIP)  # pixels of the picture
         self.reset()
 
     def __getstate__(self):
+        """What a copy keeps: all but what pygame cannot copy."""
         return {**self.__dict__, "window": None, "clock": None, "background": None}
 
     def reset(self):
         """A new battle begins."""
-        self.steps, self.total, self.reward, self.shown = 0, 0.0, 0.0, -1
-        self.before, self.played, self.events = None, [], []
+        self.steps = 0
+        self.total = 0.0  # the return until now
+        self.reward = 0.0  # of the last step
+        self.shown = -1  # the step that the window has shown last
+        self.unplayed = None  # (units, rng_state, actions) of a step that is not played again yet
+        self.played = []  # the ticks of the last step
+        self.events = []  # (tick of the episode, attacker, target), the last eight ticks'
 
     def note(self, before, actions, reward):
-        """A step has been taken. `before` are copies of f, g and r from before it."""
-        self.steps, self.total, self.reward = self.steps + 1, self.total + reward, reward
-        self.before, self.played = (*before, actions), []
+        """A step has been taken. `before` are copies of units and rng_state from before it."""
+        self.steps += 1
+        self.total += reward
+        self.reward = reward
+        self.unplayed = (*before, actions)
+        self.played = []
 
     def ticks(self):
-        """The last step tick by tick: a list of (f, g, events), played again on the copies. Empty after a reset.
+        """The last step tick by tick, a list of (units, events), played again on the copies.
 
-        Events are (age in ticks, attacker, target), of the eight ticks up to this one.
+        Events are (age in ticks, attacker, target), of the eight ticks up to this one. The list is
+        empty after a reset.
         """
-        if self.before is not None:
-            (f, g, r, actions), m, now = self.before, self.env.arena, b.TICKS * (self.steps - 1)
-            recent, self.before = [event for event in self.events if event[0] > now - b.TICKS], None
-            b.give_orders(f, g, m.c, actions, m.ids)
-            for tick in range(now + 1, now + b.TICKS + 1):
-                old = f.copy()
-                draw_order(r, g[b.ALIVE], g[b.DRAWN])
-                b.tick(
-                    f,
-                    g,
-                    m.c,
-                    m.damage,
-                    m.rectangles,
-                    *self.env.plan[:3],
-                    g[b.DRAWN],
-                    m.lines,
-                    m.work,
-                )
-                recent += [(tick, i, j) for i, j in attacks(old, f, g, m.c)]
-                events = [(tick - then, i, j) for then, i, j in recent if tick - then < b.TICKS]
-                self.played.append((f.copy(), g.copy(), events))
-            self.events = recent
+        if self.unplayed is None:
+            return self.played
+        units, rng_state, actions = self.unplayed
+        self.unplayed = None
+        rules = self.env.arena.rules
+        first_tick = TICKS * (self.steps - 1) + 1
+        recent = [event for event in self.events if event[0] >= first_tick - TICKS]
+        give_orders(units, rules.kinds, rules.agents, rules.enemies, actions)
+        for tick in range(first_tick, first_tick + TICKS):
+            before = units.copy()
+            play_ticks(units, rules, rng_state, 1)
+            recent += [(tick, i, j) for i, j in attacks(before, units, rules.kinds)]
+            events = [(tick - then, i, j) for then, i, j in recent if tick - then < TICKS]
+            self.played.append((units.copy(), events))
+        self.events = recent
         return self.played
 
     def render(self):
-        """The current state with the attacks of the last step: (height, width, 3) uint8, north at the top."""
-        played = self.ticks()
-        return pixels(self.draw(self.env.f, self.env.g, played[-1][2] if played else ()))
+        """The current state with the attacks of the last step: (height, width, 3) uint8."""
+        ticks = self.ticks()
+        events = ticks[-1][1] if ticks else []
+        return pixels(self.draw(self.env.units, events))
 
     def render_ticks(self):
-        """The last step as a list of pictures like `render`'s, one a tick; after a reset that of the first state."""
-        return [pixels(self.draw(*frame)) for frame in self.ticks()] or [self.render()]
+        """The last step, a picture like that of `render` for each tick; after a reset just one."""
+        ticks = self.ticks() or [(self.env.units, [])]
+        return [pixels(self.draw(units, events)) for units, events in ticks]
 
     def show(self):
-        """Play the last step in a window, in half a second if render_fps is 2. Who closes it does not see it again."""
+        """Play the last step in a window, in half a second if render_fps is 2."""
         if self.closed:
             return
         if self.window is None:
-            self.window, self.clock = open_window(self.size, self.env.map_name), pygame.time.Clock()
-        frames = self.ticks() or [(self.env.f, self.env.g, ())]
-        for frame in frames[-1:] if self.shown == self.steps else frames:
+            self.window = open_window(self.size, self.env.map_name)
+            self.clock = pygame.time.Clock()
+        ticks = self.ticks() or [(self.env.units, [])]
+        if self.shown == self.steps:
+            ticks = ticks[-1:]
+        for units, events in ticks:
             if any(event.type == pygame.QUIT for event in pygame.event.get()):
                 self.close()
                 self.closed = True
                 return
-            self.window.blit(self.draw(*frame), (0, 0))
+            self.window.blit(self.draw(units, events), (0, 0))
             pygame.display.flip()
-            self.clock.tick(b.TICKS * self.env.metadata["render_fps"])
+            self.clock.tick(TICKS * self.env.metadata["render_fps"])
         self.shown = self.steps
 
     def close(self):
+        """Close the window, if there is one."""
         if self.window is not None:
             self.window = None
             pygame.display.quit()
 
-    def draw(self, f, g, events=()):
-        """A Surface with the units of f and g (rows as in battle.py) and events (age in ticks, attacker, target)."""
+    def draw(self, units, events=()):
+        """A Surface with the units and the events (age in ticks, attacker, target)."""
         pygame.font.init()
-        m, c, scale = self.env.arena, self.env.arena.c, self.cell * FINE
         if self.background is None:
             self.background = self.draw_background()
-        canvas, (width, height) = self.background.copy(), self.background.get_size()
-        # Screen positions are complex, down is positive. Some maps are open: those who leave are shown at the border.
-        x = np.clip((f[b.X] - self.left) * scale, scale / 2, width - scale / 2)
-        y = (
-            np.clip((self.top - f[b.Y]) * scale, scale / 2, height - 2 * STRIP * FINE - scale / 2)
-            + STRIP * FINE
-        )
-        at, radius, extent = x + 1j * y, c[b.RADIUS] * scale, c[b.EXTENT] * scale
-        colours, alive = [SIDES[int(enemy)] for enemy in c[b.ENEMY]], np.flatnonzero(g[b.ALIVE])
+        canvas = self.background.copy()
+        names = self.env.arena.unit_names
+        kinds = self.env.arena.kinds
+        scale = self.cell * FINE
+        at = self.positions(units)
+        radius = kinds["radius"] * scale
+        extent = kinds["extent"] * scale  # of a splash or a laser
+        colours = [ENEMIES if enemy else AGENTS for enemy in kinds["enemy"]]
+        is_air = kinds["plane"] == AIR
+        targeter = kinds["targeter"]
+        alive = np.flatnonzero(units["alive"])
+        dead = np.flatnonzero(~units["alive"])
+
+        # Blasts of those who blew themselves up, paler with age
         for age, i, _ in events:
-            if c[b.KIND, i] == b.KAMIKAZE:
-                pygame.draw.circle(
-                    canvas, mix(BLAST, WALKABLE, 0.6 + age / 20), xy(at[i]), extent[i]
-                )
-                pygame.draw.circle(
-                    canvas, mix(colours[i], WALKABLE, age / 10), xy(at[i]), extent[i], 4
-                )
-        for i in np.flatnonzero(g[b.ALIVE] == 0):
-            for arm in (0.6 + 0.6j, 0.6 - 0.6j):
-                ends = at[i] - arm * radius[i], at[i] + arm * radius[i]
-                stroke(canvas, mix(colours[i], WALKABLE, 0.5), 4, *ends)
+            if targeter[i] == KAMIKAZE:
+                fire = mix(BLAST, WALKABLE, 0.6 + age / 20)
+                rim = mix(colours[i], WALKABLE, age / 10)
+                pygame.draw.circle(canvas, fire, xy(at[i]), extent[i])
+                pygame.draw.circle(canvas, rim, xy(at[i]), extent[i], 4)
+
+        # The dead, a cross for each
+        for i in dead:
+            colour = mix(colours[i], WALKABLE, 0.5)
+            for direction in (0.6 + 0.6j, 0.6 - 0.6j):
+                arm = direction * radius[i]
+                stroke(canvas, colour, 4, at[i] - arm, at[i] + arm)
+
+        # The range of the selected unit
         if self.selected in alive:
-            reach = (c[b.RANGE, self.selected] + c[b.RADIUS, self.selected]) * scale
-            pygame.draw.circle(
-                canvas, mix(colours[self.selected], WALKABLE, 0.4), xy(at[self.selected]), reach, 3
-            )
-        for i in sorted(alive, key=lambda i: c[b.PLANE, i] == AIR):
-            if c[b.PLANE, i] == AIR:
+            i = self.selected
+            reach = (kinds["attack_range"][i] + kinds["radius"][i]) * scale
+            pygame.draw.circle(canvas, mix(colours[i], WALKABLE, 0.4), xy(at[i]), reach, 3)
+
+        # The living, those in the air above the others
+        for i in sorted(alive, key=lambda i: is_air[i]):
+            if is_air[i]:
                 shadow = at[i] + scale * (0.3 + 0.45j)
                 pygame.draw.circle(canvas, mix(WALKABLE, "black", 0.4), xy(shadow), 0.8 * radius[i])
-            draw_unit(
-                canvas, m.unit_names[i], colours[i], at[i], radius[i], heading(f, g, c, events, i)
-            )
+            direction = heading(units, kinds, events, i)
+            draw_unit(canvas, names[i], colours[i], at[i], radius[i], direction)
+
+        # Shots and heals
         for age, i, j in events:
-            if c[b.KIND, i] != b.KAMIKAZE and at[i] != at[j]:
+            if targeter[i] != KAMIKAZE and at[i] != at[j]:
                 ahead = (at[j] - at[i]) / abs(at[j] - at[i])
-                draw_attack(
-                    canvas,
-                    c[b.KIND, i],
-                    colours[i],
-                    age,
-                    at[i],
-                    at[j],
-                    ahead,
-                    radius[[i, j]],
-                    extent[i],
-                )
+                start = at[i] + ahead * radius[i]
+                fade = 0.5 * age / TICKS
+                if targeter[i] == HEAL:
+                    draw_heal(canvas, fade, start, at[j])
+                    continue
+                end = at[j] - ahead * radius[j] * 0.8
+                if targeter[i] == LASER:
+                    across = ahead * 1j * extent[i] / 2
+                    draw_laser(canvas, colours[i], fade, start, end, at[j], across)
+                else:
+                    draw_shot(canvas, colours[i], fade, start, end)
+
+        # Bars of health, shield and energy
         for i in alive:
-            draw_bars(
-                canvas, f[:, i], c[:, i], at[i].real, at[i].imag - radius[i], max(2 * radius[i], 28)
-            )
-        score = [(None, f"step {self.steps}")]
-        for name, colour, side in zip(("agents", "enemies"), SIDES, (~m.enemy, m.enemy)):
-            score.append((colour, f"{name} {g[b.ALIVE, side].sum()}/{side.sum()}"))
-        write(
-            canvas,
-            STRIP,
-            [*score, (None, f"reward {self.reward:.2f}"), (None, f"return {self.total:.2f}")],
-        )
+            upper_rim = at[i] - 1j * radius[i]
+            draw_bars(canvas, units[i], kinds[i], upper_rim, max(2 * radius[i], 28))
+
+        # The score
+        is_enemy = kinds["enemy"]
+        agents_alive = units["alive"][~is_enemy]
+        enemies_alive = units["alive"][is_enemy]
+        score = [
+            (None, f"step {self.steps}"),
+            (AGENTS, f"agents {agents_alive.sum()}/{len(agents_alive)}"),
+            (ENEMIES, f"enemies {enemies_alive.sum()}/{len(enemies_alive)}"),
+            (None, f"reward {self.reward:.2f}"),
+            (None, f"return {self.total:.2f}"),
+        ]
+        write(canvas, STRIP, score)
         return pygame.transform.smoothscale(canvas, self.size)
 
+    def positions(self, units):
+        """The units' points on the canvas.
+
+        Some maps are open: a unit that has left is drawn at the border.
+        """
+        scale = self.cell * FINE
+        width = self.size[0] * FINE
+        map_height = (self.size[1] - 2 * STRIP) * FINE
+        x = (units["x"] - self.left) * scale
+        y = (self.top - units["y"]) * scale
+        x = np.clip(x, scale / 2, width - scale / 2)
+        y = np.clip(y, scale / 2, map_height - scale / 2)
+        return x + 1j * (y + STRIP * FINE)
+
     def draw_background(self):
-        """What never changes: the terrain and, below the map, what shapes and colours mean."""
-        m, scale, (width, height) = (
-            self.env.arena,
-            self.cell * FINE,
-            (FINE * side for side in self.size),
-        )
+        """What never changes: the terrain and, below it, what shapes and colours mean."""
+        arena = self.env.arena
+        scale = self.cell * FINE
+        width = self.size[0] * FINE
+        height = self.size[1] * FINE
         canvas = pygame.Surface((width, height), 0, 32)
         canvas.fill(OUTSIDE)
-        for colour, growth in ((BLOCKED, 0), (EDGE, 4), (GRID, 0), (WALKABLE, -2)):
-            for y, x in np.argwhere(m.walkable == (colour != BLOCKED)):
-                corner = (x - self.left) * scale, (self.top - y - 1) * scale + STRIP * FINE
-                canvas.fill(colour, pygame.Rect(*corner, scale, scale).inflate(growth, growth))
+
+        # Walkable cells are drawn three times, each smaller: what stays of the first is the edge.
+        blocked = np.argwhere(~arena.walkable)
+        walkable = np.argwhere(arena.walkable)
+        layers = (
+            (blocked, BLOCKED, 0),
+            (walkable, EDGE, 4),
+            (walkable, GRID, 0),
+            (walkable, WALKABLE, -2),
+        )
+        for cells, colour, growth in layers:
+            for y, x in cells:
+                from_left = (x - self.left) * scale
+                from_top = (self.top - y - 1) * scale + STRIP * FINE
+                square = pygame.Rect(from_left, from_top, scale, scale)
+                canvas.fill(colour, square.inflate(growth, growth))
         for y in (0, height - STRIP * FINE):
             canvas.fill("black", (0, y, width, STRIP * FINE))
-        legend = [(name, name.lower().replace("_", " ")) for name in dict.fromkeys(m.unit_names)]
-        legend += [(HEALTH, "health"), (SHIELD, "shield")][: 1 + m.c[b.MAX_SHIELD].any()]
-        legend += [(ENERGY, "energy"), (HEALED, "healing")] if m.c[b.HEALER].any() else []
+
+        unit_names = dict.fromkeys(arena.unit_names)  # each once, in the order of the units
+        legend = [(name, name.lower().replace("_", " ")) for name in unit_names]
+        legend.append((HEALTH, "health"))
+        if arena.kinds["max_shield"].any():
+            legend.append((SHIELD, "shield"))
+        if arena.kinds["healer"].any():
+            legend.append((ENERGY, "energy"))
+            legend.append((HEALED, "healing"))
         write(canvas, height - STRIP, legend)
         return canvas
 
 
-def heading(f, g, c, events, i):
-    """Where unit i looks, complex: at what it has just attacked, else its target, else ahead, else the other side."""
-    target = [g[b.TARGET, i], *(j for _, attacker, j in events if attacker == i)][-1]
-    way = f[[b.X, b.Y], target] - f[[b.X, b.Y], i] if target != b.NOBODY else f[[b.VX, b.VY], i]
-    length = np.hypot(*way)
-    return complex(*way) / length if length > 1e-3 else 1 - 2 * c[b.ENEMY, i]
+def heading(units, kinds, events, i):
+    """The direction in which unit i looks, on the map.
+
+    It looks at what it has just attacked, else at its target, else ahead, else at the other side.
+    """
+    target = units["target"][i]
+    for _, attacker, attacked in events:
+        if attacker == i:
+            target = attacked
+    if target == NOBODY:
+        dx = units["vx"][i]
+        dy = units["vy"][i]
+    else:
+        dx = units["x"][target] - units["x"][i]
+        dy = units["y"][target] - units["y"][i]
+    length = np.hypot(dx, dy)
+    if length > 1e-3:
+        return complex(dx, dy) / length
+    return -1 if kinds["enemy"][i] else 1
 
 
-def draw_attack(canvas, kind, colour, age, start, end, ahead, radii, extent):
-    """A line between two units, paler with age. `ahead` is its direction, and `extent` the width of a laser."""
-    fade = 0.5 * age / b.TICKS
-    start += ahead * radii[0]
-    if kind == b.HEAL:
-        for first, second in ((start, end), (end - 12, end + 12), (end - 12j, end + 12j)):
-            stroke(canvas, mix(HEALED, WALKABLE, fade), 7, first, second)
-        return
-    bright, across = mix(mix(colour, "white", 0.45), WALKABLE, fade), ahead * 1j * extent / 2
-    if kind == b.LASER:
-        stroke(canvas, bright, 8, end - across, end + across)
-    end -= ahead * radii[1] * 0.8
-    stroke(canvas, bright, 10 if kind == b.LASER else 4, start, end)
-    for arm in (9, 9j, 6 + 6j, 6 - 6j):  # a spark where it hits
-        stroke(canvas, mix("white", WALKABLE, fade), 2, end - arm, end + arm)
+def draw_heal(canvas, fade, start, end):
+    """A ray with a cross at its end."""
+    colour = mix(HEALED, WALKABLE, fade)
+    stroke(canvas, colour, 7, start, end)
+    stroke(canvas, colour, 7, end - 12, end + 12)
+    stroke(canvas, colour, 7, end - 12j, end + 12j)
 
 
-def draw_bars(canvas, f, c, x, y, width):
-    """From below to above the energy of healers, health, and the shield of those who have one."""
-    colour = [int(255 * part) for part in hsv_to_rgb(f[b.HP] / c[b.MAX_HP] / 3, 0.75, 0.85)]
-    bars = (
-        (ENERGY, b.ENERGY, b.MAX_ENERGY),
-        (colour, b.HP, b.MAX_HP),
-        (SHIELD, b.SHIELD, b.MAX_SHIELD),
-    )
-    for colour, variable, most in bars if c[b.HEALER] else bars[1:]:
-        if c[most] > 0:
-            y -= 7
-            canvas.fill(
-                "#505050", (x - width / 2 - 1, y - 1, width + 2, 8), pygame.BLEND_MULT
-            )  # darkens what is below
-            canvas.fill(colour, (x - width / 2, y, width * min(f[variable] / c[most], 1), 6))
+def draw_laser(canvas, colour, fade, start, end, target, across):
+    """A thick ray, and the bar that it burns, from `-across` to `across` of the target."""
+    bright = mix(mix(colour, "white", 0.45), WALKABLE, fade)
+    stroke(canvas, bright, 8, target - across, target + across)
+    stroke(canvas, bright, 10, start, end)
+    draw_spark(canvas, fade, end)
+
+
+def draw_shot(canvas, colour, fade, start, end):
+    """A thin ray with a spark where it hits."""
+    bright = mix(mix(colour, "white", 0.45), WALKABLE, fade)
+    stroke(canvas, bright, 4, start, end)
+    draw_spark(canvas, fade, end)
+
+
+def draw_spark(canvas, fade, at):
+    for arm in (9, 9j, 6 + 6j, 6 - 6j):
+        stroke(canvas, mix("white", WALKABLE, fade), 2, at - arm, at + arm)
+
+
+def draw_bars(canvas, unit, kind, bottom, width):
+    """From below to above: energy of a healer, health, shield of a unit that has one.
+
+    `bottom` is the point below the middle of the lowest bar.
+    """
+    hue = unit["hp"] / kind["max_hp"] / 3  # from red, 0, to green, 1/3
+    health_colour = [int(255 * part) for part in hsv_to_rgb(hue, 0.75, 0.85)]
+    bars = [
+        (health_colour, unit["hp"], kind["max_hp"]),
+        (SHIELD, unit["shield"], kind["max_shield"]),
+    ]
+    if kind["healer"]:
+        bars.insert(0, (ENERGY, unit["energy"], kind["max_energy"]))
+    left = bottom.real - width / 2
+    top = bottom.imag
+    for colour, value, most in bars:
+        if most > 0:
+            top -= 7
+            canvas.fill(SHADED, (left - 1, top - 1, width + 2, 8), pygame.BLEND_MULT)
+            canvas.fill(colour, (left, top, width * min(value / most, 1), 6))
 
 
 def write(canvas, y, items):
-    """Put (mark, text) on a line, from left to right. A mark is a type of unit, a colour or None."""
-    font, x = pygame.font.Font(None, 20 * FINE), 12 * FINE
+    """Write (mark, text) items on a line. A mark is a unit name, a colour like #rrggbb or None."""
+    font = pygame.font.Font(None, 20 * FINE)
+    x = 12 * FINE
     for mark, text in items:
-        if mark and mark[0] == "#":
+        if mark is None:
+            mark_width = 0
+        elif mark.startswith("#"):
+            mark_width = 17
             pygame.draw.circle(canvas, mark, (x + 5 * FINE, y), 5 * FINE)
-        elif mark:
+        else:
+            mark_width = 24
             draw_unit(canvas, mark, NEITHER, x + 7 * FINE + 1j * y, 8 * FINE)
+        x += mark_width * FINE
         words = font.render(text, True, TEXT)
-        x += (0 if not mark else 17 if mark[0] == "#" else 24) * FINE
         canvas.blit(words, (x, y - words.get_height() / 2))
         x += words.get_width() + 18 * FINE
