@@ -18,7 +18,7 @@ from cleanmarl.env_wrappers import make_env
 from cleanmarl.evaluate import describe, describe_wins
 from cleanmarl.usage import UsageError
 from cleanmarl.video import Video
-from tests.helpers import ENVIRON, REPO, SCRIPTS, command, module, run_dir, run_here, words
+from tests.helpers import ENVIRON, REPO, SCRIPTS, command, module, run_dir, run_here
 
 LBF = ("lbf", "Foraging-5x5-2p-1f-v3")
 SPREAD = ("pz", "simple_spread_v3")
@@ -671,14 +671,28 @@ for k in range(10):
     not hasattr(os, "fork"), reason="starts runs that have imported everything already"
 )
 def test_killed_at_any_moment(tmp_path, figures):
-    """Every episode is followed by an evaluation, and nearly every other one writes a best model.
-
-    KILLER_SEED=n plays a failure again.
-    """
-    seed = os.environ.get("KILLER_SEED", np.random.SeedSequence().entropy % 10**6)
-    print(f"KILLER_SEED={seed}")  # pytest shows it with a failure
-    args = words("--env-type lbf --batch-size 2 --eval-steps 1 --num-eval-ep 1 --log-every 1")
-    killer = [sys.executable, "-c", KILLER, str(seed), "--env-name", LBF[1], *args]
+    """Every episode is followed by an evaluation, and nearly every other one writes the best model anew."""
+    args = (
+        "--env-type",
+        "lbf",
+        "--env-name",
+        LBF[1],
+        "--batch-size",
+        "2",
+        "--eval-steps",
+        "1",
+        "--num-eval-ep",
+        "1",
+    )
+    killer = [
+        sys.executable,
+        "-c",
+        KILLER,
+        str(np.random.SeedSequence().entropy % 10**6),
+        *args,
+        "--log-every",
+        "1",
+    ]
     done = subprocess.run(
         killer, cwd=tmp_path, env=ENVIRON, capture_output=True, text=True, timeout=300
     )
