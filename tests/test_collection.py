@@ -208,6 +208,17 @@ def test_training_starts_as_soon_as_a_batch_is_there(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
+def test_double_q_makes_a_difference(script, tmp_path, monkeypatch):
+    # With targets that never move, the two networks soon prefer other actions.
+    args = (*WEATHER, *words("--total-timesteps 80 --batch-size 2 --polyak 0 --learning-rate 0.05"))
+    weights = []
+    for double_q in ("--no-double-q", "--double-q"):
+        program = run_here(script, *args, double_q, cwd=tmp_path, monkeypatch=monkeypatch)
+        weights.append(torch.cat([parameter.flatten() for parameter in program["parameters"]]))
+    assert not torch.equal(*weights)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_gradient_norm_is_the_one_before_clipping(script, tmp_path, monkeypatch):
     # A clipped SGD step moves the weights by at most learning rate x maximal norm.
     args = (*CLOCK, *words("--total-timesteps 16 --batch-size 4 --optimizer SGD"))
