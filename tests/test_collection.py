@@ -327,7 +327,7 @@ PLAIN = "--batch-size 3 --train-freq 1 --polyak 0.3 --learning-rate 0.003 --clip
 SPECIAL = """--batch-size 4 --train-freq 3 --target-network-update-freq 2 --polyak 0.3 --double-q
     --normalize-reward --clip-gradients 0.3 --learning-rate 0.5 --gamma 0.9 --seed 7
     --hidden-dim 24 --hyper-dim 16 --num-layers 2"""
-OF_ITS_OWN = {"qmix_lstm": "--tbptt 2", "qmix_multienvs": "--n-epochs 3"}
+OF_ITS_OWN = {"qmix_lstm": "--tbptt 2", "qmix_multienvs": "--n-epochs 4"}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
