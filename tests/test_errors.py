@@ -11,7 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
+from tests.envs.clock import Clock
 from tests.helpers import (
     CLOCK,
     ENVIRON,
@@ -200,11 +202,35 @@ def test_no_worker_is_left_behind(end, tmp_path, monkeypatch):
     before = set(multiprocessing.active_children())
     try:
         run_here("qmix_multienvs", *args, cwd=tmp_path, monkeypatch=monkeypatch)
-    except (RuntimeError, SystemExit) as error:
+    except (RuntimeError, SystemExit, KeyboardInterrupt) as error:
         assert end != "clock", error
     for worker in set(multiprocessing.active_children()) - before:
         worker.join(timeout=2)
         assert not worker.is_alive()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("end", ["clock", "crashing"])
+@pytest.mark.filterwarnings("ignore:.*Worker")
+def test_a_run_closes_its_writer_and_its_environment(script, end, tmp_path, monkeypatch):
+    closed = []
+
+    class Writer(SummaryWriter):
+        def close(self):
+            closed.append("writer")
+            super().close()
+
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", Writer)
+    monkeypatch.setattr(Clock, "close", lambda env: closed.append("environment"))
+    args = (*PZ, end, "--total-timesteps", 40)
+    if end == "crashing":
+        with pytest.raises(RuntimeError):
+            run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    else:
+        run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert "writer" in closed
+    if script != "qmix_multienvs":  # whose workers are ended, see above
+        assert "environment" in closed
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
