@@ -1,7 +1,7 @@
-"""A map as arrays: the records of its units, their constants, the obstacles, and the sizes that follow from them.
+"""A map as arrays: the records of its units, the obstacles, and the sizes that follow from them.
 
-This module also defines the records. A field that is added to `UNIT` or `KIND` has its place everywhere: all arrays
-are made from these two types.
+This module also defines the records. A field that is added to `UNIT` or `KIND` has its place
+everywhere: all arrays are made from these two types.
 """
 
 import math
@@ -123,8 +123,8 @@ class Rules(NamedTuple):
 def zero_records(shape, dtype):
     """An array of records.
 
-    Interpreted code, which NUMBA_DISABLE_JIT asks for, reaches fields as attributes only in numpy's recarray. numba
-    needs none, and takes 2 us longer for each one that a compiled function is called with.
+    Code that is not compiled (NUMBA_DISABLE_JIT) needs numpy's recarray to reach fields as
+    attributes. Compiled code does not, and a call of it takes 2 us longer for each recarray.
     """
     records = np.zeros(shape, dtype)
     return records.view(np.recarray) if config.DISABLE_JIT else records
@@ -147,11 +147,15 @@ def state_blocks(n_types, ally_shields, enemy_shields):
     return agent, enemy
 
 
+def find_radii(names, units):
+    return [units[name].size / 2 for name in names]
+
+
 def place(groups, units):
     """Place the units of all groups: a list of (unit name, is enemy, x, y) in id order.
 
-    A group is a square grid around its centre, filled row by row. Agents' rows go up and to the right, enemies' down
-    and to the left. Seven units of the agents (the grid has room for nine)::
+    A group is a square grid around its centre, filled row by row. Agents' rows go up and to the
+    right, enemies' down and to the left. Seven units of the agents (the grid has room for nine)::
 
         6
         3 4 5
@@ -164,7 +168,7 @@ def place(groups, units):
             names += [name] * count
         columns = math.ceil(math.sqrt(len(names)))
         rows = [names[i * columns : (i + 1) * columns] for i in range(columns)]
-        radii = [[units[name].size / 2 for name in row] for row in rows]
+        radii = [find_radii(row, units) for row in rows]
         heights = [max(row, default=0.0) for row in radii]
         # Quirk of the reference: the height has the gaps, the width has not.
         width = max(2 * sum(row) for row in radii)
@@ -186,11 +190,18 @@ def place(groups, units):
     return placed
 
 
+def find_walkable(terrain):
+    """Which cells are walkable, (height, width) bool. The first row is the south."""
+    return np.array([list(row) for row in terrain]) == "_"
+
+
 def obstacles(terrain):
-    """The blocked cells as rectangles (n, 4) of x, y, width, height, by the reference's greedy sweep."""
-    blocked = [[cell != "_" for cell in row] for row in terrain]
-    height = len(blocked)
-    width = len(blocked[0])
+    """The blocked cells as rectangles (n, 4) of x, y, width, height.
+
+    The reference's greedy sweep: to the right, then up, as far as all cells are blocked.
+    """
+    blocked = ~find_walkable(terrain)
+    height, width = blocked.shape
     seen = set()
     rectangles = []
     for y in range(height):
@@ -198,15 +209,15 @@ def obstacles(terrain):
             if (x, y) in seen:
                 continue
             seen.add((x, y))
-            if not blocked[y][x]:
+            if not blocked[y, x]:
                 continue
-            # Quirk of the reference: cells that have been seen are taken again, so that rectangles overlap.
+            # Quirk of the reference: rectangles overlap, as cells that were seen are taken again.
             right = x + 1
-            while right < width and blocked[y][right]:
+            while right < width and blocked[y, right]:
                 seen.add((right, y))
                 right += 1
             top = y + 1
-            while top < height and all(blocked[top][x:right]):
+            while top < height and blocked[top, x:right].all():
                 seen.update((column, top) for column in range(x, right))
                 top += 1
             rectangles.append((x, y, right - x, top - y))
@@ -232,7 +243,7 @@ class Arena:
         self.unit_names = [name for name, *_ in placed]  # by unit id
         self.kinds = self.make_kinds([is_enemy for _, is_enemy, *_ in placed])  # (units,) of KIND
         self.first_units = self.make_first_units(placed)  # (units,) of UNIT, at a reset
-        self.walkable = np.array([[cell == "_" for cell in row] for row in scenario.terrain])
+        self.walkable = find_walkable(scenario.terrain)  # (height, width) bool
 
         enemy = self.kinds["enemy"]
         self.agents = np.flatnonzero(~enemy)  # unit ids
@@ -249,9 +260,7 @@ class Arena:
         )
         moves = WEST - NORTH + 1
         seen_enemy, seen_ally, own = observation_blocks(*shows)
-        self.obs_size = (
-            moves + self.n_enemies * seen_enemy + (self.n_agents - 1) * seen_ally + own
-        )
+        self.obs_size = moves + self.n_enemies * seen_enemy + (self.n_agents - 1) * seen_ally + own
         agent_block, enemy_block = state_blocks(*shows)
         self.state_size = (
             self.n_agents * agent_block
@@ -260,12 +269,14 @@ class Arena:
         )
 
         types = [scenario.units[name] for name in self.unit_names]
-        damage = [[hit_damage(attacker, target) for target in types] for attacker in types]
+        damage = np.zeros((self.n_units, self.n_units))
+        for i, attacker in enumerate(types):
+            damage[i] = [hit_damage(attacker, target) for target in types]
         enemies_health = (self.kinds["max_hp"] + self.kinds["max_shield"])[enemy].sum()
         attack_x, attack_y = scenario.attack_point
         self.rules = Rules(
             kinds=self.kinds,
-            damage=np.array(damage, np.float64),
+            damage=damage,
             agents=self.agents,
             enemies=self.enemies,
             rectangles=obstacles(scenario.terrain),
@@ -327,8 +338,8 @@ class Arena:
     def count_targets(self):
         """How many units an action can name: as many as there are enemies or, for healers, allies.
 
-        The reference counts the allies that can be healed. If a healer comes first, it has no action for the last of
-        them. Here there is one.
+        The reference counts the allies that can be healed. If a healer comes first, it has no
+        action for the last of them. Here there is one.
         """
         healer = self.kinds["healer"][self.agents]
         if not healer.any():

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from numba import njit
 
-from smaclite_jit.arena import Arena
+from smaclite_jit.arena import Arena, Rules
 from smaclite_jit.battle import TICKS, give_orders, outcome, play_ticks
 from smaclite_jit.compile_cache import announce, drop_stale
 from smaclite_jit.map_files import hint, load_map
@@ -37,15 +37,17 @@ def step_battle(units, rules, rng_state, actions, last_actions, view):
     Parameters
     ----------
     units : ndarray
-        (units,) of ``arena.UNIT``, the battle; changed in place, as the following arrays but `actions`.
-    rules : arena.Rules
-        Of the map.
+        (units,) of ``arena.UNIT``, the battle; changed in place, as the following arrays but
+        `actions`.
+    rules : tuple
+        The fields of ``arena.Rules``. For a NamedTuple numba takes 1 us longer to come in.
     rng_state : ndarray
         (6,) uint64, the generator of turn_order.py.
     actions, last_actions : ndarray
         (n_agents,) int64. The second becomes a copy of the first.
-    view : observations.View
-        What has been seen before the step; what can be seen after it.
+    view : tuple
+        The fields of ``observations.View``: what has been seen before the step, and what can be
+        seen after it.
 
     Returns
     -------
@@ -54,6 +56,8 @@ def step_battle(units, rules, rng_state, actions, last_actions, view):
     refused : int
         An agent whose action is not available, in which case nothing has happened, or -1.
     """
+    rules = Rules(*rules)
+    view = View(*view)
     refused = find_refused(actions, view.avail_actions)
     if refused >= 0:
         return 0.0, False, False, refused
@@ -65,15 +69,16 @@ def step_battle(units, rules, rng_state, actions, last_actions, view):
     return reward, done, won, refused
 
 
-# numba keeps machine code on disk, and compiles anew when the file of a function has changed. It does not look at the
-# files of the functions that this one calls: step_battle would go on with the battle.py of yesterday. So the code of
-# other sources is deleted here, before the first call can load it. With NUMBA_DISABLE_JIT there is none.
+# numba keeps machine code on disk, and compiles anew when the file of a function has changed. It
+# does not look at the files of the functions that this one calls: step_battle would go on with the
+# battle.py of yesterday. So the code of other sources is deleted here, before the first call can
+# load it. With NUMBA_DISABLE_JIT there is none.
 if hasattr(step_battle, "stats"):
     drop_stale(Path(step_battle.stats.cache_path), sorted(Path(__file__).parent.glob("*.py")))
 
 
 def whole_numbers(actions, shape, what):
-    """`actions` as an int64 array of this shape. Raises a ValueError that says `what` they must be."""
+    """`actions` as an int64 array of this shape, or a ValueError that says `what` they must be."""
     try:
         array = np.asarray(actions)
     except ValueError:  # rows of different lengths
@@ -84,7 +89,7 @@ def whole_numbers(actions, shape, what):
 
 
 class AvailableActions(gym.spaces.Tuple):
-    """The agents' action spaces. Samples are drawn from what is available now: the others are refused."""
+    """The agents' action spaces. Samples are available now: other actions are refused."""
 
     def __init__(self, env):
         super().__init__([gym.spaces.Discrete(env.n_actions) for _ in range(env.n_agents)])
@@ -111,8 +116,9 @@ class AvailableActions(gym.spaces.Tuple):
 class SMACliteEnv(gym.Env):
     """A team of units against the built-in enemy, on one of ``maps.MAPS`` or on the map of a file.
 
-    Observations are a tuple of float32 vectors (obs_size,), one for each agent; actions a sequence of ints, each of
-    which must be available. There is no time limit here: ``gym.make`` adds SMAC's, which is ``episode_limit``.
+    Observations are a tuple of float32 vectors (obs_size,), one for each agent; actions a sequence
+    of ints, each of which must be available. There is no time limit here: ``gym.make`` adds SMAC's,
+    which is ``episode_limit``.
 
     Parameters
     ----------
@@ -133,22 +139,25 @@ class SMACliteEnv(gym.Env):
     episode_limit : int
         Environment steps.
     obs, state, avail_actions : ndarray
-        What is seen now, (n_agents, obs_size) float32, (state_size,) float32 and (n_agents, n_actions) uint8. Steps and
-        resets write into these arrays; ``get_obs`` and the like return copies, in the form of the original.
+        What is seen now, (n_agents, obs_size) float32, (state_size,) float32 and (n_agents,
+        n_actions) uint8. Steps and resets write into these arrays; ``get_obs`` and the like return
+        copies, in the form of the original.
     units : ndarray
-        The battle: one record for each unit, ``units["hp"]`` for example. ``arena.UNIT`` lists the fields.
+        The battle: one record for each unit, ``units["hp"]`` for example. ``arena.UNIT`` lists the
+        fields.
 
     Raises
     ------
     ValueError
-        For an unknown map or render mode; a ``MapError``, which is one, for a file that holds no map.
+        For an unknown map or render mode; a ``MapError``, which is one, for a file that holds no
+        map.
 
     References
     ----------
     Samvelyan et al., "The StarCraft Multi-Agent Challenge", 2019, arXiv:1902.04043: the task.
 
-    Michalski, Christianos and Albrecht, "SMAClite: A Lightweight Environment for Multi-Agent Reinforcement Learning",
-    2023, arXiv:2305.05566: the rules that are followed here.
+    Michalski, Christianos and Albrecht, "SMAClite: A Lightweight Environment for Multi-Agent
+    Reinforcement Learning", 2023, arXiv:2305.05566: the rules that are followed here.
 
     Examples
     --------
@@ -189,6 +198,7 @@ class SMACliteEnv(gym.Env):
 
         arena = Arena(scenario)
         self.arena = arena
+        self.rules = tuple(arena.rules)  # as step_battle takes them
         self.n_agents = arena.n_agents
         self.n_enemies = arena.n_enemies
         self.n_actions = arena.n_actions
@@ -201,12 +211,13 @@ class SMACliteEnv(gym.Env):
         self.avail_actions = np.zeros((self.n_agents, self.n_actions), np.uint8)
         self.obs = np.zeros((self.n_agents, self.obs_size), np.float32)
         self.state = np.zeros(self.state_size, np.float32)
-        self.view = View(self.avail_actions, self.obs, self.state)
+        self.view = (self.avail_actions, self.obs, self.state)
         self.warm_up()
         self.observe()
 
-        box = gym.spaces.Box(-1, 1, (self.obs_size,), np.float32)
-        self.observation_space = gym.spaces.Tuple([box] * self.n_agents)
+        self.observation_space = gym.spaces.Tuple(
+            [gym.spaces.Box(-1, 1, (self.obs_size,), np.float32) for _ in range(self.n_agents)]
+        )
         self.action_space = AvailableActions(self)
         self.renderer = None
         if render_mode is not None:
@@ -219,28 +230,29 @@ class SMACliteEnv(gym.Env):
             self.renderer = Renderer(self)
 
     def warm_up(self):
-        """Compile what is not in the cache yet, by a step that is refused: no agent has an action -1."""
+        """Compile what is not in the cache yet, by a step that is refused: action -1."""
         announce(step_battle, 30)
         self.play(np.full(self.n_agents, -1))
 
     def observe(self):
         """Fill `obs`, `state` and `avail_actions` after a change of the battle."""
-        observe(self.units, self.arena.rules, self.last_actions, self.view)
+        observe(self.units, self.arena.rules, self.last_actions, View(*self.view))
 
     def play(self, actions):
         return step_battle(
-            self.units, self.arena.rules, self.rng_state, actions, self.last_actions, self.view
+            self.units, self.rules, self.rng_state, actions, self.last_actions, self.view
         )
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[tuple[np.ndarray, ...], dict[str, Any]]:
-        """Put every unit back. The first state is always the same; the seed decides the order of events.
+        """Put every unit back. The first state is always the same; the seed orders the turns.
 
         Parameters
         ----------
         seed : int, optional
-            Of numpy's PCG64, which draws the order in which units act in a tick. Without one the stream goes on.
+            Of numpy's PCG64, which draws the order in which units act in a tick. Without one the
+            stream goes on.
         options : dict, optional
             Ignored.
 
@@ -274,8 +286,8 @@ class SMACliteEnv(gym.Env):
         Parameters
         ----------
         actions : sequence of int, (n_agents,)
-            0 nothing, for the dead only; 1 stop; 2, 3, 4, 5 move north, south, east, west; 6 + k attack enemy k or,
-            for a healer, heal ally k.
+            0 nothing, for the dead only; 1 stop; 2, 3, 4, 5 move north, south, east, west; 6 + k
+            attack enemy k or, for a healer, heal ally k.
 
         Returns
         -------
@@ -293,7 +305,8 @@ class SMACliteEnv(gym.Env):
         Raises
         ------
         ValueError
-            For an action that is not available, or actions of another form. Nothing has happened then.
+            For an action that is not available, or actions of another form. Nothing has happened
+            then.
         gymnasium.error.ResetNeeded
             Before the first reset.
         """
@@ -307,8 +320,9 @@ class SMACliteEnv(gym.Env):
         reward, done, won, refused = self.play(actions)
         if refused >= 0:
             available = np.flatnonzero(self.avail_actions[refused]).tolist()
+            action = actions[refused]
             raise ValueError(
-                f"agent {refused} cannot take action {actions[refused]} now; available are {available}"
+                f"agent {refused} cannot take action {action} now; available are {available}"
             )
         if self.renderer is not None:
             self.renderer.note(before, actions, reward)
@@ -331,15 +345,17 @@ class SMACliteEnv(gym.Env):
         """
         if self.renderer is None:
             gym.logger.warn(
-                "render() shows nothing without a render_mode, e.g. gym.make(..., render_mode='rgb_array')"
+                "render() shows nothing without a render_mode, "
+                "e.g. gym.make(..., render_mode='rgb_array')"
             )
             return None
         return self.renderer.render() if self.render_mode == "rgb_array" else self.renderer.show()
 
     def render_ticks(self) -> list[np.ndarray]:
-        """Draw every tick of the last step: at 16 a second the pictures move smoothly, in real time.
+        """Draw every tick of the last step.
 
-        Nothing is lost by asking for some steps only.
+        At 16 a second the pictures move smoothly, in real time. Nothing is lost by asking for some
+        steps only.
 
         Returns
         -------
@@ -363,7 +379,7 @@ class SMACliteEnv(gym.Env):
             self.renderer.close()
 
     def get_obs(self) -> tuple[np.ndarray, ...]:
-        """Return the observations of all agents, a tuple of float32 vectors (obs_size,). The dead see zeros."""
+        """Return the agents' observations, float32 vectors (obs_size,). The dead see zeros."""
         return tuple(self.obs.copy())
 
     def get_state(self) -> np.ndarray:
@@ -371,5 +387,5 @@ class SMACliteEnv(gym.Env):
         return self.state.copy()
 
     def get_avail_actions(self) -> list[np.ndarray]:
-        """Return which actions can be taken: for each agent a float64 vector (n_actions,) of zeros and ones."""
+        """Return which actions can be taken, float64 vectors (n_actions,) of zeros and ones."""
         return list(self.avail_actions.astype(np.float64))

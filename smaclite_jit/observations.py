@@ -1,4 +1,7 @@
-"""What is seen of a battle: available actions, observations and the state. Compiled; see ``battle`` for the records."""
+"""What is seen of a battle: available actions, observations and the state.
+
+Compiled, on the records of ``arena``.
+"""
 
 import math
 from typing import NamedTuple
@@ -33,13 +36,13 @@ class View(NamedTuple):
 
 @njit(cache=True)
 def walkable_at(walkable, x, y):
-    # Quirk of the reference: width and height are swapped; it shows on maps that are not square only.
+    # Quirk of the reference: width and height are swapped, which shows on maps that are not square.
     height, width = walkable.shape
     inside = 0 <= y < width and 0 <= x < height and y < height and x < width
     return inside and walkable[int(y), int(x)]
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def fill_avail_actions(units, rules, avail_actions):
     """Fill `avail_actions` (n_agents, n_actions) with zeros and ones."""
     kinds = rules.kinds
@@ -77,14 +80,16 @@ def share(value, most):
     return value / most if most > 0 else 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def fill_observations(units, rules, avail_actions, obs):
     """Fill `obs` (n_agents, obs_size).
 
-    An observation has the moves that are available, a block for each enemy, one for each ally, and the agent's own.
-    Blocks end with the type, one-hot. Those of units that are dead or out of sight are zero.
+    An observation has the moves that are available, a block for each enemy, one for each ally, and
+    the agent's own. Blocks end with the type, one-hot. Those of units that are dead or out of sight
+    are zero.
 
-    Units are written out in place: a function for it would count references to the arrays, at three times the cost.
+    Units are written out in place: a function for it would count references to the arrays, at three
+    times the cost.
     """
     kinds = rules.kinds
     agents = rules.agents
@@ -157,10 +162,11 @@ def fill_observations(units, rules, avail_actions, obs):
         assert at == obs.shape[1], "the blocks do not add up to the size of an observation"
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def fill_state(units, rules, last_actions, n_actions, state):
-    """Fill `state` (state_size,): a block for each agent, one for each enemy, and the last actions, one-hot.
+    """Fill `state` (state_size,).
 
+    It has a block for each agent, one for each enemy, and the last actions, one-hot.
     `last_actions` (n_agents,) holds -1 where there was none yet.
     """
     kinds = rules.kinds

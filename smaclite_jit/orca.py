@@ -1,16 +1,18 @@
-"""Collision avoidance: optimal reciprocal collision avoidance (ORCA) with the reference environment's deviations.
+"""Optimal reciprocal collision avoidance (ORCA) with the reference environment's deviations.
 
-Every neighbour and every obstacle edge forbids a half-plane of velocities; a small linear program finds the permitted
-velocity that is closest to the preferred one. A half-plane is a row (point x, point y, direction x, direction y):
-permitted velocities lie to the left of the directed line. The time horizon is 1 s, a tick is 1/16 s.
+Every neighbour and every obstacle edge forbids a half-plane of velocities; a small linear program
+finds the permitted velocity that is closest to the preferred one. A half-plane is a row (point x,
+point y, direction x, direction y): permitted velocities lie to the left of the directed line. The
+time horizon is 1 s, a tick is 1/16 s.
 
-The order of the operations is part of the specification: results are compared with recordings of the original, and
-rounding in another place changes whole battles. After any change run ``pytest tests/test_smaclite_jit.py``.
+The order of the operations is part of the specification: results are compared with recordings of
+the original, and rounding in another place changes whole battles. After any change run
+``pytest tests/test_smaclite_jit.py``.
 
 References
 ----------
-van den Berg, Guy, Lin and Manocha, "Reciprocal n-body collision avoidance", Robotics Research (ISRR 2009), Springer
-2011.
+van den Berg, Guy, Lin and Manocha, "Reciprocal n-body collision avoidance", Robotics Research
+(ISRR 2009), Springer 2011.
 """
 
 import math
@@ -37,9 +39,10 @@ def set_half_plane(half_planes, n, point_x, point_y, direction_x, direction_y):
 def add_neighbour(half_planes, n, unit, neighbour, combined_radius, share):
     """Append the half-plane of a neighbour.
 
-    The velocity obstacle holds the relative velocities that lead to a collision within 1 s. With u, the least change
-    that takes the relative velocity to its border, and its outward normal there, the permitted velocities q are those
-    with (q - (own_v + share * u)) . normal >= 0: the ORCA set of van den Berg et al. 2011, with `share` for their 1/2.
+    The velocity obstacle holds the relative velocities that lead to a collision within 1 s. With u,
+    the least change that takes the relative velocity to its border, and its outward normal there,
+    the permitted velocities q are those with (q - (own_v + share * u)) . normal >= 0: the ORCA set
+    of van den Berg et al. 2011, with `share` for their 1/2.
 
     Parameters
     ----------
@@ -59,7 +62,7 @@ def add_neighbour(half_planes, n, unit, neighbour, combined_radius, share):
     int
         How many half-planes there are now.
     """
-    # Relative to the unit: the neighbour's position. Relative to the neighbour: the unit's velocity.
+    # The neighbour's position relative to the unit, the unit's velocity relative to the neighbour.
     px = neighbour.x - unit.x
     py = neighbour.y - unit.y
     vx = unit.vx - neighbour.vx
@@ -110,8 +113,9 @@ def add_neighbour(half_planes, n, unit, neighbour, combined_radius, share):
 def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
     """Append the half-plane of an edge of a rectangle, if it gives one.
 
-    The paper's velocity obstacle of a line segment (van den Berg et al. 2011, "Static Obstacles"), from which the
-    reference departs: it shifts the line by -r * ty in both coordinates, and not by (-r * ty, r * tx).
+    The paper's velocity obstacle of a line segment (van den Berg et al. 2011, "Static Obstacles"),
+    from which the reference departs: it shifts the line by -r * ty in both coordinates, and not by
+    (-r * ty, r * tx).
 
     Parameters
     ----------
@@ -155,7 +159,9 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
     a_2 = ax * ax + ay * ay
     b_2 = bx * bx + by * by
     radius_2 = radius * radius
-    s = (-ax * ex - ay * ey) / (ex * ex + ey * ey)  # of the nearest point of the line: 0 is a, 1 is b
+    s = (-ax * ex - ay * ey) / (
+        ex * ex + ey * ey
+    )  # of the nearest point of the line: 0 is a, 1 is b
     fx = -ax - s * ex
     fy = -ay - s * ey
     distance_2 = fx * fx + fy * fy
@@ -175,8 +181,8 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
         set_half_plane(half_planes, n, 0.0, 0.0, -dx, -dy)
         return n + 1
 
-    # The legs of the velocity obstacle, from vertex 1 on the left and vertex 2 on the right. Seen end-on, both are the
-    # vertex in front.
+    # The legs of the velocity obstacle, from vertex 1 on the left and vertex 2 on the right. Seen
+    # end-on, both are the vertex in front.
     x1 = ax
     y1 = ay
     x2 = bx
@@ -218,14 +224,14 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
         right_x = right_dx
         right_y = right_dy
 
-    # Where the velocity lies along the cut-off line (0 is vertex 1, 1 is vertex 2) and along the legs.
+    # Where the velocity lies along the cut-off line (0 is vertex 1, 1 is vertex 2) and along the
+    # legs.
     vx = unit.vx
     vy = unit.vy
     kx = x2 - x1
     ky = y2 - y1
-    if single:
-        tau = 0.5
-    else:
+    tau = 0.5
+    if not single:
         tau = ((vx - x1) * kx + (vy - y1) * ky) / (kx * kx + ky * ky)
     t_left = (vx - x1) * left_x + (vy - y1) * left_y
     t_right = (vx - x2) * right_x + (vy - y2) * right_y
@@ -234,7 +240,8 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
     if tau > 1 and t_right < 0:
         return add_round_end(half_planes, n, unit, radius, x2, y2)
 
-    # Squared distances of the velocity from the cut-off line and from the legs. The nearest makes the half-plane.
+    # Squared distances of the velocity from the cut-off line and from the legs. The nearest makes
+    # the half-plane.
     cut_off = math.inf
     left = math.inf
     right = math.inf
@@ -284,7 +291,7 @@ def add_round_end(half_planes, n, unit, radius, px, py):
 
 @njit(cache=True)
 def best_on_line(half_planes, i, max_speed, goal_x, goal_y, direction_mode):
-    """LP-1: the best permitted point on line i, given the half-planes before it. Returns (found, x, y)."""
+    """LP-1: the best point on line i that the half-planes before permit, as (found, x, y)."""
     cx = half_planes[i, 0]
     cy = half_planes[i, 1]
     tx = half_planes[i, 2]
@@ -357,11 +364,11 @@ def best_velocity(half_planes, n, max_speed, goal_x, goal_y, direction_mode):
 
 @njit(cache=True)
 def new_velocity(half_planes, n_obstacle, n, max_speed, goal_x, goal_y, scratch):
-    """Find the permitted velocity that is closest to the goal, or where there is none, the one that violates least.
+    """Find the permitted velocity that is closest to the goal, or the one that violates least.
 
-    Linear programs in two dimensions, one half-plane after the other. Where the neighbours leave no velocity, the
-    largest distance to their half-planes is made as small as can be, while those of obstacles stay as they are (van
-    den Berg et al. 2011, "Densely Packed Conditions").
+    Linear programs in two dimensions, one half-plane after the other. Where the neighbours leave no
+    velocity, the largest distance to their half-planes is made as small as can be, while those of
+    obstacles stay as they are (van den Berg et al. 2011, "Densely Packed Conditions").
 
     Parameters
     ----------

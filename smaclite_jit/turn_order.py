@@ -1,7 +1,7 @@
 """The random turns of a tick, drawn inside the compiled code from the stream of numpy's PCG64.
 
-`rng_state` (6,) uint64 is a generator. It yields what `numpy.random.Generator.shuffle` does to the list of the units
-that are alive.
+`rng_state` (6,) uint64 is a generator. It yields what `numpy.random.Generator.shuffle` does to the
+list of the units that are alive.
 """
 
 import numpy as np
@@ -91,7 +91,7 @@ def draw_up_to(rng_state, largest):
 
 @njit(cache=True)
 def shuffle_turns(rng_state, units, turns):
-    """Fill `turns` (units,) with the ids of the units that are alive, in random order, and -1 behind them."""
+    """Fill `turns` (units,) with the ids of living units in random order, and -1 behind them."""
     n_alive = 0
     turns[:] = -1
     for i in range(len(units)):

@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numba import njit
 
+from smaclite_jit.arena import Rules
 from smaclite_jit.compile_cache import announce
 from smaclite_jit.environment import (
     NOT_YET,
@@ -46,6 +47,8 @@ class Outcome(NamedTuple):
 def step_battles(battles, rules, first_units, limit, actions, view, final_view, outcome):
     """Play one environment step of every battle. Battles that end are reset in the same step.
 
+    NamedTuples come in as plain tuples of their fields, which numba takes 1 us faster.
+
     Parameters
     ----------
     battles : Battles
@@ -70,6 +73,10 @@ def step_battles(battles, rules, first_units, limit, actions, view, final_view, 
     battle, agent : int
         The first whose action is not available, in which case nothing has happened, or (-1, -1).
     """
+    battles = Battles(*battles)
+    view = View(*view)
+    final_view = View(*final_view)
+    outcome = Outcome(*outcome)
     for n in range(len(actions)):
         agent = find_refused(actions[n], view.avail_actions[n])
         if agent >= 0:
@@ -78,9 +85,16 @@ def step_battles(battles, rules, first_units, limit, actions, view, final_view, 
     for n in range(len(actions)):
         units = battles.units[n]
         last_actions = battles.last_actions[n]
-        one_view = View(view.avail_actions[n], view.obs[n], view.state[n])
+        avail_actions = view.avail_actions[n]
+        obs = view.obs[n]
+        state = view.state[n]
         reward, terminated, won, _ = step_battle(
-            units, rules, battles.rng_state[n], actions[n], last_actions, one_view
+            units,
+            rules,
+            battles.rng_state[n],
+            actions[n],
+            last_actions,
+            (avail_actions, obs, state),
         )
         battles.steps[n] += 1
         truncated = battles.steps[n] >= limit
@@ -89,13 +103,14 @@ def step_battles(battles, rules, first_units, limit, actions, view, final_view, 
         outcome.truncated[n] = truncated
         outcome.won[n] = won
         if terminated or truncated:
-            final_view.avail_actions[n] = one_view.avail_actions
-            final_view.obs[n] = one_view.obs
-            final_view.state[n] = one_view.state
+            final_view.avail_actions[n] = avail_actions
+            final_view.obs[n] = obs
+            final_view.state[n] = state
             units[:] = first_units
             last_actions[:] = NOT_YET
             battles.steps[n] = 0
-            observe(units, rules, last_actions, one_view)
+            view_of_one = View(avail_actions, obs, state)
+            observe(units, Rules(*rules), last_actions, view_of_one)
     return -1, -1
 
 
@@ -105,7 +120,10 @@ def draw_available(rng, avail_actions):
 
 
 class BatchedActions(gym.spaces.Tuple):
-    """The actions of all battles, an array (num_envs,) for each agent. Samples are drawn from what is available now."""
+    """The actions of all battles, an array (num_envs,) for each agent.
+
+    Samples are available now: other actions are refused.
+    """
 
     def __init__(self, envs):
         one_agent = gym.spaces.MultiDiscrete([envs.n_actions] * envs.num_envs)
@@ -134,14 +152,15 @@ class JointActions(gym.spaces.MultiDiscrete):
 class SMACliteVectorEnv(VectorEnv):
     """``num_envs`` battles that advance together; a battle that ends is reset in the same step.
 
-    It does what as many ``SMACliteEnv`` do in a gymnasium ``SyncVectorEnv`` with ``AutoresetMode.SAME_STEP``: battle i
-    has the seed ``seed + i``, ``infos`` holds ``battle_won``, ``final_obs`` and ``final_info`` (here with ``state`` and
-    ``avail_actions`` too). Observations are a tuple of arrays (num_envs, obs_size), one for each agent, actions a
-    sequence of arrays (num_envs,), one for each agent. There is no rendering.
+    It does what as many ``SMACliteEnv`` do in a gymnasium ``SyncVectorEnv`` with
+    ``AutoresetMode.SAME_STEP``: battle i has the seed ``seed + i``, ``infos`` holds ``battle_won``,
+    ``final_obs`` and ``final_info`` (here with ``state`` and ``avail_actions`` too). Observations
+    are a tuple of arrays (num_envs, obs_size), one for each agent, actions a sequence of arrays
+    (num_envs,), one for each agent. There is no rendering.
 
-    With ``arrays=True`` observations are a dictionary: ``obs`` (num_envs, n_agents, obs_size) float32, ``state``
-    (num_envs, state_size) float32, ``avail_actions`` (num_envs, n_agents, n_actions) bool; and actions are an array
-    (num_envs, n_agents).
+    With ``arrays=True`` observations are a dictionary: ``obs`` (num_envs, n_agents, obs_size)
+    float32, ``state`` (num_envs, state_size) float32, ``avail_actions`` (num_envs, n_agents,
+    n_actions) bool; and actions are an array (num_envs, n_agents).
 
     Parameters
     ----------
@@ -159,12 +178,14 @@ class SMACliteVectorEnv(VectorEnv):
     n_agents, n_enemies, n_actions, obs_size, state_size, episode_limit : int
         As in ``SMACliteEnv``.
     obs, state, avail_actions, units : ndarray
-        As in ``SMACliteEnv``, with an axis of the battles in front. ``obs`` and ``state`` are new arrays in every step.
+        As in ``SMACliteEnv``, with an axis of the battles in front. ``obs`` and ``state`` are new
+        arrays in every step.
 
     Raises
     ------
     ValueError
-        For an unknown map, no battles or a limit of 0; a ``MapError``, which is one, for a file that holds no map.
+        For an unknown map, no battles or a limit of 0; a ``MapError``, which is one, for a file
+        that holds no map.
 
     Examples
     --------
@@ -189,7 +210,8 @@ class SMACliteVectorEnv(VectorEnv):
     ) -> None:
         if num_envs < 1 or max_episode_steps == 0:
             raise ValueError(
-                f"num_envs ({num_envs}) and max_episode_steps ({max_episode_steps}) must be 1 or more"
+                f"num_envs ({num_envs}) and max_episode_steps ({max_episode_steps}) "
+                "must be 1 or more"
             )
         single = SMACliteEnv(map_name, map_file)  # the sizes, the spaces and the first view
         self.single = single
@@ -211,17 +233,17 @@ class SMACliteVectorEnv(VectorEnv):
         self.rng_state = np.zeros((num_envs, 6), np.uint64)
         self.last_actions = self.repeat(single.last_actions)  # (num_envs, n_agents)
         self.steps = np.zeros(num_envs, np.int64)
-        self.battles = Battles(self.units, self.rng_state, self.last_actions, self.steps)
         self.avail_actions = self.repeat(single.avail_actions)  # (num_envs, n_agents, n_actions)
         self.obs = self.repeat(single.obs)  # (num_envs, n_agents, obs_size)
         self.state = self.repeat(single.state)  # (num_envs, state_size)
-        self.final_view = View(self.avail_actions.copy(), self.obs.copy(), self.state.copy())
-        self.outcome = Outcome(
-            rewards=np.zeros(num_envs),
-            terminated=np.zeros(num_envs, np.bool_),
-            truncated=np.zeros(num_envs, np.bool_),
-            won=np.zeros(num_envs, np.bool_),
-        )
+        self.final_avail_actions = self.avail_actions.copy()  # of battles that have just ended
+        self.final_obs = self.obs.copy()
+        self.final_state = self.state.copy()
+
+        self.rewards = np.zeros(num_envs)
+        self.terminated = np.zeros(num_envs, np.bool_)
+        self.truncated = np.zeros(num_envs, np.bool_)
+        self.won = np.zeros(num_envs, np.bool_)
         self.warm_up()
 
         if arrays:
@@ -247,25 +269,24 @@ class SMACliteVectorEnv(VectorEnv):
         return np.repeat(array[None], self.num_envs, axis=0)
 
     def warm_up(self):
-        """Compile what is not in the cache yet, by a step that is refused: no agent has an action -1."""
+        """Compile what is not in the cache yet, by a step that is refused: action -1."""
         announce(step_battles, 5)
         self.play(np.full((self.num_envs, self.n_agents), -1), self.obs, self.state)
 
     def play(self, actions, obs, state):
-        view = View(self.avail_actions, obs, state)
         return step_battles(
-            self.battles,
-            self.arena.rules,
+            (self.units, self.rng_state, self.last_actions, self.steps),
+            self.single.rules,
             self.arena.first_units,
             self.limit,
             actions,
-            view,
-            self.final_view,
-            self.outcome,
+            (self.avail_actions, obs, state),
+            (self.final_avail_actions, self.final_obs, self.final_state),
+            (self.rewards, self.terminated, self.truncated, self.won),
         )
 
     def pack(self, avail_actions, obs, state):
-        """The observation of all battles, or of one: the arrays have a battle axis in front, or not."""
+        """The observation of all battles or of one, with or without a battle axis in front."""
         if self.arrays:
             return {"obs": obs, "state": state, "avail_actions": avail_actions.astype(np.bool_)}
         return tuple(np.moveaxis(obs, -2, 0))
@@ -331,17 +352,20 @@ class SMACliteVectorEnv(VectorEnv):
         rewards : ndarray
             (num_envs,) float64.
         terminated, truncated : ndarray
-            (num_envs,) bool. Both are true of a battle that is decided in the last step of its time.
+            (num_envs,) bool. Both are true of a battle that is decided in the last step of its
+            time.
         infos : dict
-            ``battle_won`` (num_envs,) bool, false where a new battle begins. In a step in which a battle ends, also
-            ``final_obs`` (num_envs,), the last observations of those that ended, None of the others, and
-            ``final_info``, a dictionary of their ``battle_won``, ``state`` and ``avail_actions``. Every entry has its
-            mask of the battles that it is valid for, ``_final_obs`` for example.
+            ``battle_won`` (num_envs,) bool, false where a new battle begins. In a step in which a
+            battle ends, also ``final_obs`` (num_envs,), the last observations of those that ended,
+            None of the others, and ``final_info``, a dictionary of their ``battle_won``, ``state``
+            and ``avail_actions``. Every entry has its mask of the battles that it is valid for,
+            ``_final_obs`` for example.
 
         Raises
         ------
         ValueError
-            For an action that is not available, or actions of another form. Nothing has happened then.
+            For an action that is not available, or actions of another form. Nothing has happened
+            then.
         gymnasium.error.ResetNeeded
             Before the first reset.
         """
@@ -364,32 +388,38 @@ class SMACliteVectorEnv(VectorEnv):
             available = np.flatnonzero(self.avail_actions[battle, agent]).tolist()
             action = actions[battle, agent]
             raise ValueError(
-                f"battle {battle}: agent {agent} cannot take action {action} now; available are {available}"
+                f"battle {battle}: agent {agent} cannot take action {action} now; "
+                f"available are {available}"
             )
         self.obs = obs
         self.state = state
-        over = self.outcome.terminated | self.outcome.truncated
-        infos = self.info("battle_won", self.outcome.won & ~over)
+        over = self.terminated | self.truncated
+        infos = self.info("battle_won", self.won & ~over)
         if over.any():
             infos = self.final_infos(over) | infos
         return (
             self.pack(self.avail_actions, obs, state),
-            self.outcome.rewards.copy(),
-            self.outcome.terminated.copy(),
-            self.outcome.truncated.copy(),
+            self.rewards.copy(),
+            self.terminated.copy(),
+            self.truncated.copy(),
             infos,
         )
 
     def final_infos(self, over):
         """What `infos` says of the battles that are `over`, (num_envs,) bool."""
-        avail_actions, obs, state = self.final_view
+        state = self.final_state.copy()
+        avail_actions = self.final_avail_actions.astype(np.bool_)
         final_obs = np.full(self.num_envs, None)
         for i in np.flatnonzero(over):
-            final_obs[i] = self.pack(avail_actions[i], obs[i].copy(), state[i].copy())
+            final_obs[i] = self.pack(
+                self.final_avail_actions[i],
+                self.final_obs[i].copy(),
+                self.final_state[i].copy(),
+            )
         final_info = (
-            self.info("battle_won", self.outcome.won & over, over)
-            | self.info("state", state.copy(), over)
-            | self.info("avail_actions", avail_actions.astype(np.bool_), over)
+            self.info("battle_won", self.won & over, over)
+            | self.info("state", state, over)
+            | self.info("avail_actions", avail_actions, over)
         )
         return self.info("final_obs", final_obs, over) | self.info("final_info", final_info, over)
 

@@ -1,6 +1,7 @@
 """The environments look alike and keep the rules of SPEC, section 7."""
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,14 @@ import gymnasium as gym
 import lbforaging  # noqa: F401 (registers the environments)
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
 from mpe2 import simple_spread_v3
 
-from cleanmarl.env_wrappers import UsageError, make_env
+from cleanmarl.env_wrappers import UsageError, end_workers, make_env, make_vector_env
 from tests.helpers import ENVIRON, REPO
+
+PROGRAMS = REPO / "tests" / "programs"
 
 LBF = ("lbf", "Foraging-5x5-2p-1f-v3")
 SPREAD = ("pz", "simple_spread_v3")
@@ -39,10 +43,19 @@ def random_actions(env, obs, rng):
     return np.array([rng.choice(np.flatnonzero(row)) for row in obs["avail_actions"]])
 
 
+def assert_same(observation, expected):
+    """Two observations are equal to the bit, types included."""
+    assert observation.keys() == expected.keys()
+    for key, array in expected.items():
+        assert observation[key].dtype == array.dtype, key
+        np.testing.assert_array_equal(observation[key], array, strict=True, err_msg=key)
+
+
 def play(env, rng, seed=None):
     """One random episode: all observations and all (reward, terminated, truncated)."""
     obs, _ = env.reset(seed=seed)
-    observations, outcomes = [obs], []
+    observations = [obs]
+    outcomes = []
     while not outcomes or not (outcomes[-1][1] or outcomes[-1][2]):
         obs, *outcome, _ = env.step(random_actions(env, obs, rng))
         observations.append(obs)
@@ -97,7 +110,8 @@ def test_seeds(args):
 
 @pytest.mark.parametrize("args", [LBF, SPREAD, CLOCK])
 def test_observations_are_not_overwritten_by_later_steps(args):
-    env, rng = make_env(*args, seed=0), np.random.default_rng(0)
+    env = make_env(*args, seed=0)
+    rng = np.random.default_rng(0)
     obs, _ = env.reset()
     before = {key: value.copy() for key, value in obs.items()}
     for _ in range(3):
@@ -118,19 +132,19 @@ def test_agent_ids(args):
 
 def test_lbf_against_the_bare_environment():
     env = make_env(*LBF, agent_ids=False)
-    rng, terminations, truncations = np.random.default_rng(0), 0, 0
+    rng = np.random.default_rng(0)
+    terminations = 0
+    truncations = 0
     for seed in range(40):
         bare = gym.make(LBF[1], disable_env_checker=True)
-        (obs, _), (bare_obs, _) = env.reset(seed=seed), bare.reset(seed=seed)
+        obs, _ = env.reset(seed=seed)
+        bare_obs, _ = bare.reset(seed=seed)
         terminated = truncated = False
         steps = 0
         while not (terminated or truncated):
             assert np.array_equal(obs["obs"], np.stack(bare_obs))
             assert np.array_equal(obs["state"], np.concatenate(bare_obs))
-            valid = {
-                tuple(action.value for action in joint)
-                for joint in bare.unwrapped.get_valid_actions()
-            }
+            valid = {(a.value, b.value) for a, b in bare.unwrapped.get_valid_actions()}
             first, second = (np.flatnonzero(row) for row in obs["avail_actions"])
             assert {(a, b) for a in first for b in second} == valid
             actions = random_actions(env, obs, rng)
@@ -141,7 +155,8 @@ def test_lbf_against_the_bare_environment():
             assert bare_done == (terminated or truncated)
             assert terminated == (bare.unwrapped.field.sum() == 0)
             assert truncated == (steps == 50)
-        terminations, truncations = terminations + terminated, truncations + truncated
+        terminations += terminated
+        truncations += truncated
     assert terminations > 5
     assert truncations > 5
 
@@ -173,8 +188,10 @@ def test_lbf_keeps_the_limit_of_the_id():
 
 
 def test_simple_spread_against_the_bare_environment():
-    env, bare = make_env(*SPREAD, agent_ids=False), simple_spread_v3.parallel_env()
-    (obs, _), (bare_obs, _) = env.reset(seed=4), bare.reset(seed=4)
+    env = make_env(*SPREAD, agent_ids=False)
+    bare = simple_spread_v3.parallel_env()
+    obs, _ = env.reset(seed=4)
+    bare_obs, _ = bare.reset(seed=4)
     rng = np.random.default_rng(0)
     for step in range(25):
         assert np.array_equal(obs["obs"], np.stack(list(bare_obs.values())))
@@ -197,7 +214,8 @@ def test_padding_and_an_agent_that_leaves():
     assert outcomes == [[3, False, False], [3, False, False], [2, False, False], [2, False, True]]
     for t, obs in enumerate(observations):
         gone = t >= 2
-        features, ids = obs["obs"][:, :5], obs["obs"][:, 5:]
+        features = obs["obs"][:, :5]
+        ids = obs["obs"][:, 5:]
         assert np.array_equal(ids, np.eye(3))
         assert features[:, 0].tolist() == [t, 0 if gone else t, t]
         assert features[:, 1].tolist() == [1, 0 if gone else 2, 3]
@@ -280,9 +298,12 @@ def test_errors_name_the_argument_and_what_to_do(args, words):
 
 
 def test_smaclite_against_the_bare_environment():
-    env, bare = make_env("smaclite", "MMM", seed=4), gym.make("smaclite_jit/MMM-v0")
-    obs, (expected, _) = env.reset()[0], bare.reset(seed=4)
-    rng, over = np.random.default_rng(0), False
+    env = make_env("smaclite", "MMM", seed=4)
+    bare = gym.make("smaclite_jit/MMM-v0")
+    obs, _ = env.reset()
+    expected, _ = bare.reset(seed=4)
+    rng = np.random.default_rng(0)
+    over = False
     while not over:
         assert np.array_equal(obs["obs"], np.column_stack((np.stack(expected), np.eye(10))))
         assert np.array_equal(obs["state"], bare.unwrapped.get_state())
@@ -296,7 +317,9 @@ def test_smaclite_against_the_bare_environment():
 
 def test_custom_maps_are_cut_off_at_their_limit():
     env = make_env("smaclite", AMBUSH, seed=4)
-    obs, steps, over = env.reset()[0], 0, False
+    obs, _ = env.reset()
+    steps = 0
+    over = False
     while not over:
         obs, _, terminated, over, info = env.step(obs["avail_actions"].argmax(axis=1))
         steps += 1
@@ -305,33 +328,22 @@ def test_custom_maps_are_cut_off_at_their_limit():
     assert steps <= json.loads(Path(AMBUSH).read_text())["episode_limit"]
 
 
-def test_the_original_smaclite_is_used_through_the_same_wrapper(tmp_path, monkeypatch):
-    """A stand-in for the package, which is on no index: it registers its ids when it is imported."""
-    (tmp_path / "smaclite.py").write_text(
-        "import gymnasium\n"
-        'entry = {"entry_point": "smaclite_jit.environment:SMACliteEnv", "kwargs": {"map_name": "MMM"}}\n'
-        'gymnasium.register("smaclite/MMM-v0", **entry)\n'
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    env, ours = make_env("smaclite_upstream", "MMM", seed=2), make_env("smaclite", "MMM", seed=2)
+def test_the_original_smaclite_is_used_through_the_same_wrapper(monkeypatch):
+    monkeypatch.syspath_prepend(PROGRAMS / "stand_ins")
+    env = make_env("smaclite_upstream", "MMM", seed=2)
+    ours = make_env("smaclite", "MMM", seed=2)
     assert env.env.spec.id == "smaclite/MMM-v0"
     assert env.env.spec.max_episode_steps == 150
-    assert all(
-        np.array_equal(value, ours.reset(seed=2)[0][key])
-        for key, value in env.reset(seed=2)[0].items()
-    )
+    assert_same(env.reset(seed=2)[0], ours.reset(seed=2)[0])
     with pytest.raises(UsageError, match="--env-name: there is no map '3m'; choose from MMM"):
         make_env("smaclite_upstream", "3m")
     sys.modules.pop("smaclite")
     gym.registry.pop("smaclite/MMM-v0")
 
 
-def test_a_module_in_the_current_folder_is_found(tmp_path, monkeypatch):
-    package = tmp_path / "somebodys_package"
-    package.mkdir()
-    (package / "somebodys_env.py").write_text("from tests.envs.clock import parallel_env\n")
-    monkeypatch.chdir(tmp_path)
-    env = make_env("pz", "somebodys_env", "somebodys_package")
+def test_a_module_in_the_current_folder_is_found(monkeypatch):
+    monkeypatch.chdir(PROGRAMS)
+    env = make_env("pz", "simple", "somebodys_envs")
     assert env.reset()[0]["obs"].shape == (3, 8)
 
 
@@ -342,12 +354,11 @@ FPS = {LBF: 5, SPREAD: 10, PURSUIT: 5, SMACLITE: 2, ("smaclite", AMBUSH): 2}
 @pytest.mark.parametrize(("args", "fps"), FPS.items())
 @pytest.mark.filterwarnings("ignore")
 def test_pictures_of_every_family(args, fps):
-    env, plain, rng = (
-        make_env(*args, render_mode="rgb_array"),
-        make_env(*args),
-        np.random.default_rng(0),
-    )
-    assert (env.render_mode, plain.render_mode) == ("rgb_array", None)
+    env = make_env(*args, render_mode="rgb_array")
+    plain = make_env(*args)
+    rng = np.random.default_rng(0)
+    assert env.render_mode == "rgb_array"
+    assert plain.render_mode is None
     for made in (env, plain):
         assert {"human", "rgb_array"} <= set(made.metadata["render_modes"])
         assert made.metadata["render_fps"] == fps
@@ -359,9 +370,7 @@ def test_pictures_of_every_family(args, fps):
         actions = random_actions(env, obs, rng)
         obs, *outcome, _ = env.step(actions)
         expected, *expected_outcome, _ = plain.step(actions)
-        assert all(
-            np.array_equal(obs[key], expected[key]) for key in obs
-        )  # drawing changes nothing
+        assert_same(obs, expected)  # drawing changes nothing
         assert outcome == expected_outcome
         frames.append(env.render())
         assert np.array_equal(frames[-1], env.render())
@@ -370,7 +379,8 @@ def test_pictures_of_every_family(args, fps):
         assert frame.dtype == np.uint8
         assert min(frame.shape[:2]) > 300
     assert len({frame.tobytes() for frame in frames}) > 2
-    env.close(), plain.close()
+    env.close()
+    plain.close()
 
 
 def test_pictures_of_lbf():
@@ -379,7 +389,8 @@ def test_pictures_of_lbf():
     with pytest.raises(gym.error.ResetNeeded):
         env.render()
     env.reset(seed=0)
-    first, (row, column) = env.render(), np.argwhere(game.field)[0]
+    first = env.render()
+    row, column = np.argwhere(game.field)[0]
     assert first.shape == (5 * 96 + 28, 5 * 96, 3)
 
     def colours(frame, row, column):
@@ -388,12 +399,16 @@ def test_pictures_of_lbf():
             for pixel in frame[28 + 96 * row :, 96 * column :][:96, :96].reshape(-1, 3).tolist()
         }
 
-    red, green, yellow, blue = (224, 74, 68), (93, 255, 134), (255, 216, 74), (74, 163, 255)
+    red = (224, 74, 68)
+    green = (93, 255, 134)
+    yellow = (255, 216, 74)
+    blue = (74, 163, 255)
     assert red in colours(first, row, column)
     game.field[row, column] += 1
     assert (env.render() != first).any()  # another level
     game.field[row, column] = game.players[0].level + game.players[1].level  # both are needed
-    game.players[0].position, game.players[1].position = (row, column - 1), (row - 1, column)
+    game.players[0].position = (row, column - 1)
+    game.players[1].position = (row - 1, column)
     game._gen_valid_moves()
     beside = env.render()
     assert blue in colours(beside, row, column - 1)
@@ -437,15 +452,8 @@ def test_gymnasium_collects_the_pictures(args):
     assert len(env.render()) == 2
 
 
-def test_environments_that_cannot_be_drawn(tmp_path, monkeypatch):
-    (tmp_path / "somebodys_envs").mkdir()
-    (tmp_path / "somebodys_envs" / "simple.py").write_text(
-        "from tests.envs.clock import Clock\ndef parallel_env():\n    return Clock()\n"
-    )
-    (tmp_path / "somebodys_envs" / "wrong.py").write_text(
-        "def parallel_env(**kwargs):\n    raise TypeError('a bug')\n"
-    )
-    monkeypatch.chdir(tmp_path)
+def test_environments_that_cannot_be_drawn(monkeypatch):
+    monkeypatch.chdir(PROGRAMS)
     assert make_env("pz", "simple", "somebodys_envs").metadata["render_modes"] == []
     for env_name, family in (("simple", "somebodys_envs"), ("clock", "tests.envs")):
         with pytest.raises(UsageError, match=f"--env-name: {env_name} cannot be drawn") as error:
@@ -457,38 +465,23 @@ def test_environments_that_cannot_be_drawn(tmp_path, monkeypatch):
         make_env(*LBF, render_mode="ansi")
 
 
-def program(text, **environment):
-    environ = {
-        name: value
-        for name, value in ENVIRON.items()
-        if "DISPLAY" not in name and not name.startswith("SDL")
-    }
-    header = "import sys, gymnasium\nfrom cleanmarl.env_wrappers import make_env\n"
-    header += 'lbf = "lbf", "Foraging-5x5-2p-1f-v3"\n'
-    command = [sys.executable, "-c", header + text]
+def run_program(name, **environment):
+    """Run a file of tests/programs in a process that knows of no display."""
+    environ = {}
+    for variable, value in ENVIRON.items():
+        if "DISPLAY" not in variable and not variable.startswith("SDL"):
+            environ[variable] = value
     return subprocess.run(
-        command, env=environ | environment, capture_output=True, text=True, timeout=300
+        [sys.executable, str(PROGRAMS / name)],
+        env=environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
 def test_a_window_of_lbf():
-    done = program(
-        """
-import pygame
-env, shown = make_env(*lbf, render_mode="human"), []
-pygame.display.flip = lambda: shown.append(1)
-env.reset(seed=1)
-for _ in range(2):
-    env.step([0, 0])
-assert env.render() is None
-assert len(shown) == 4
-pygame.event.post(pygame.event.Event(pygame.QUIT))
-env.step([0, 0]), env.reset()
-assert len(shown) == 4 and not pygame.display.get_init()
-env.close(), env.close()
-""",
-        SDL_VIDEODRIVER="dummy",
-    )
+    done = run_program("lbf_window.py", SDL_VIDEODRIVER="dummy")
     assert done.returncode == 0, done.stderr
 
 
@@ -496,16 +489,143 @@ env.close(), env.close()
     not sys.platform.startswith("linux"), reason="other systems always have a display"
 )
 def test_lbf_without_a_display():
-    done = program(
-        """
-make_env(*lbf)
-assert "pygame" not in sys.modules
-env = make_env(*lbf, render_mode="rgb_array")
-env.reset()
-import pygame
-assert env.render().any() and not pygame.display.get_init()
-make_env(*lbf, render_mode="human").reset()
-"""
-    )
-    assert done.stderr.splitlines()[-1].startswith("RuntimeError: ")
-    assert 'use render_mode="rgb_array"' in done.stderr.splitlines()[-1]
+    done = run_program("lbf_without_display.py")
+    last_line = done.stderr.splitlines()[-1]
+    assert last_line.startswith("RuntimeError: "), done.stderr
+    assert 'use render_mode="rgb_array"' in last_line
+    assert done.stdout == ""  # nor does pygame greet
+
+
+# Several environments that step together
+
+
+@pytest.fixture
+def make_envs():
+    """`make_vector_env`, with the processes ended at the end."""
+    made = []
+
+    def make(*args, agent_ids=True, seed=3, num_envs=3):
+        env_type, env_name, env_family = (*args, "mpe")[:3]
+        made.append(make_vector_env(env_type, env_name, env_family, agent_ids, seed, num_envs))
+        return made[-1]
+
+    yield make
+    for envs in made:
+        end_workers(envs)
+
+
+def one_of(observations, i):
+    """The observation of environment i."""
+    return {key: values[i] for key, values in observations.items()}
+
+
+@pytest.mark.parametrize("agent_ids", [True, False])
+@pytest.mark.parametrize(
+    ("args", "num_steps"),
+    [(("smaclite", "3m"), 150), (SMACLITE, 250), (("smaclite", AMBUSH), 100), (LBF, 110),
+     (SPREAD, 60), (CLOCK, 10)],
+)  # fmt: skip
+def test_a_vector_environment_does_what_single_ones_do(args, num_steps, agent_ids, make_envs):
+    envs = make_envs(*args, agent_ids=agent_ids)
+    singles = [make_env(*args, agent_ids=agent_ids, seed=3 + i) for i in range(3)]
+    assert envs.num_envs == 3
+    observations, _ = envs.reset()
+    for i, env in enumerate(singles):
+        assert_same(one_of(observations, i), env.reset()[0])
+    rng = np.random.default_rng(0)
+    ends = 0
+    for _ in range(num_steps):
+        actions = [
+            random_actions(env, one_of(observations, i), rng) for i, env in enumerate(singles)
+        ]
+        observations, rewards, terminations, truncations, infos = envs.step(np.array(actions))
+        assert observations in envs.observation_space
+        for i, env in enumerate(singles):
+            expected, reward, terminated, truncated, info = env.step(actions[i])
+            assert rewards[i] == reward
+            assert terminations[i] == terminated
+            assert truncations[i] == truncated
+            if terminated or truncated:
+                ends += 1
+                assert_same(infos["final_obs"][i], expected)
+                if args[0] == "smaclite":
+                    assert infos["final_info"]["battle_won"][i] == info["battle_won"]
+                expected, _ = env.reset()
+            assert_same(one_of(observations, i), expected)
+    assert ends >= 3
+    # A reset in the middle, with a seed.
+    observations, _ = envs.reset(seed=8)
+    for i, env in enumerate(singles):
+        assert_same(one_of(observations, i), env.reset(seed=8 + i)[0])
+
+
+@pytest.mark.parametrize("args", [("smaclite", "3m"), SPREAD])
+def test_spaces_of_a_vector_environment_have_the_ids(args, make_envs):
+    envs = make_envs(*args)
+    without = make_envs(*args, agent_ids=False)
+    n_agents, obs_dim = without.single_observation_space["obs"].shape
+    assert envs.single_observation_space["obs"].shape == (n_agents, obs_dim + n_agents)
+    assert envs.observation_space["obs"].shape == (3, n_agents, obs_dim + n_agents)
+    assert without.observation_space["obs"].shape == (3, n_agents, obs_dim)
+    assert envs.observation_space["obs"].dtype == np.float32
+    for key in ("state", "avail_actions"):
+        assert envs.observation_space[key] == without.observation_space[key]
+
+
+def test_vector_observations_are_not_overwritten_by_later_steps(make_envs):
+    envs = make_envs(*SMACLITE)
+    observations, _ = envs.reset()
+    before = {key: values.copy() for key, values in observations.items()}
+    latest = observations
+    for _ in range(5):
+        last_available = latest["avail_actions"].shape[-1] - 1
+        last_available -= latest["avail_actions"][..., ::-1].argmax(axis=-1)
+        latest, *_ = envs.step(last_available)
+    assert_same(observations, before)
+    assert not np.array_equal(latest["obs"], before["obs"])
+
+
+def test_every_worker_has_generators_of_its_own(make_envs):
+    envs = make_envs("pz", "dice", "tests.envs", agent_ids=False)
+    observations, _ = envs.reset()
+    for i in range(3):
+        python = random.Random(3 + i)
+        numpy = np.random.RandomState(3 + i)
+        pytorch = torch.Generator().manual_seed(3 + i)
+        for _ in range(2):  # the wrapper's own reset, and the one above
+            numbers = [python.random(), numpy.random(), torch.rand(1, generator=pytorch).item()]
+        assert observations["obs"][i, 0].tolist() == np.float32(numbers).tolist()
+    assert len(np.unique(observations["obs"])) == 9
+
+
+def test_workers_end_at_once():
+    envs = make_vector_env("pz", "clock", "tests.envs", True, 3, 3)
+    envs.reset()
+    envs.processes[1].kill()
+    envs.processes[1].join(timeout=30)
+    end_workers(envs)
+    for process in envs.processes:
+        process.join(timeout=30)
+        assert not process.is_alive()
+    assert envs.closed
+
+
+def test_ending_workers_is_harmless_where_there_are_none(make_envs):
+    envs = make_envs(*SMACLITE)
+    observations, _ = envs.reset()
+    end_workers(envs)
+    envs.step(observations["avail_actions"].argmax(axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("pzz", "simple_spread_v3"), "--env-type: there is no 'pzz'; try pz"),
+        (("smaclite", "3mm"), "--env-name: there is no map '3mm'"),
+        (("lbf", "Foraging-5x5-2p-1f-v9"), "Foraging-5x5-2p-1f-v3"),
+    ],
+)
+def test_errors_of_a_vector_environment(args, words, make_envs):
+    with pytest.raises(UsageError) as error:
+        make_envs(*args)
+    assert words in str(error.value)

@@ -14,12 +14,12 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cleanmarl.env_wrappers import make_env
+from cleanmarl.env_wrappers import UsageError, make_env
 from cleanmarl.evaluate import describe, describe_wins
-from cleanmarl.usage import UsageError
-from cleanmarl.video import Video
+from cleanmarl.rendering.video import Video
 from tests.helpers import ENVIRON, REPO, SCRIPTS, command, module, run_dir, run_here
 
+PROGRAMS = REPO / "tests" / "programs"
 LBF = ("lbf", "Foraging-5x5-2p-1f-v3")
 SPREAD = ("pz", "simple_spread_v3")
 SMACLITE = ("smaclite", "3m")
@@ -29,27 +29,20 @@ SEED = 1000000
 
 def save(folder, env=LBF, script="qmix", name="model.pt", **changes):
     """The folder of a run whose networks are random; `changes` are to what is saved."""
-    m, team = module(script if script in SCRIPTS else "qmix"), make_env(*env)
-    args = vars(
-        m.Args(
-            env_type=env[0],
-            env_name=env[1],
-            env_family=env[2] if len(env) > 2 else "mpe",
-            hidden_dim=16,
-        )
-    )
-    (n_agents, obs_dim), n_actions = (
-        team.observation_space["obs"].shape,
-        int(team.action_space.nvec[0]),
-    )
+    m = module(script)
+    team = make_env(*env)
+    env_type, env_name, env_family = (*env, "mpe")[:3]
+    args = m.Args(env_type=env_type, env_name=env_name, env_family=env_family, hidden_dim=16)
+    n_agents, obs_dim = team.observation_space["obs"].shape
+    n_actions = int(team.action_space.nvec[0])
     torch.manual_seed(1)
     q_network = m.QNetwork(obs_dim, n_actions, 16, 1)
     for parameter in q_network.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    mixer = m.Mixer(n_agents, team.observation_space["state"].shape[0], args["hyper_dim"])
+    mixer = m.Mixer(n_agents, team.observation_space["state"].shape[0], args.hyper_dim)
     saved = {
         "script": script,
-        "args": args,
+        "args": vars(args),
         "q_network": q_network.state_dict(),
         "mixer": mixer.state_dict(),
     }
@@ -58,9 +51,25 @@ def save(folder, env=LBF, script="qmix", name="model.pt", **changes):
     return folder
 
 
+def change(run, **changes):
+    """Change what is saved of a run."""
+    saved = torch.load(run / "model.pt", weights_only=True)
+    torch.save(saved | changes, run / "model.pt")
+
+
+def assert_one_line(result):
+    """evaluate.py ended with one line on stderr, which is returned, and the exit code 2."""
+    code, out, err = result
+    assert code == 2, err
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert err.startswith("evaluate.py: ")
+    return err
+
+
 @pytest.fixture
 def evaluate(tmp_path, monkeypatch, capfd):
-    """Call evaluate.py in this process: the exit code and what it has written to stdout and stderr."""
+    """Call evaluate.py in this process. Returns the exit code, stdout and stderr."""
 
     def call(*args):
         monkeypatch.setattr(sys, "path", list(sys.path))
@@ -76,7 +85,8 @@ def evaluate(tmp_path, monkeypatch, capfd):
 def figures(evaluate):
     def call(*args):
         code, out, err = evaluate(*args, "--json")
-        assert (code, out.count("\n")) == (0, 1), err
+        assert code == 0, err
+        assert out.count("\n") == 1
         return json.loads(out)
 
     return call
@@ -84,15 +94,23 @@ def figures(evaluate):
 
 def greedy_rollout(path, env, episodes):
     """Returns, lengths and battles won, independently of evaluate.py and of the scripts' loops."""
-    saved, results = torch.load(path, weights_only=True), []
-    sizes = saved["q_network"]
-    obs_dim, n_actions = next(iter(sizes.values())).shape[1], len(sizes["head.bias"])
-    arguments = saved["args"]["hidden_dim"], saved["args"]["num_layers"]
-    q_network = module(saved["script"]).QNetwork(obs_dim, n_actions, *arguments)
-    q_network.load_state_dict(sizes)
+    saved = torch.load(path, weights_only=True)
+    weights = saved["q_network"]
+    obs_dim = next(iter(weights.values())).shape[1]
+    n_actions = len(weights["head.bias"])
+    hidden_dim = saved["args"]["hidden_dim"]
+    num_layers = saved["args"]["num_layers"]
+    q_network = module(saved["script"]).QNetwork(obs_dim, n_actions, hidden_dim, num_layers)
+    q_network.load_state_dict(weights)
     team = make_env(*env)
+    returns = []
+    lengths = []
+    won = []
     for i in range(episodes):
-        (obs, _), history, total, steps, over = team.reset(seed=SEED + i), [], 0, 0, False
+        obs, _ = team.reset(seed=SEED + i)
+        history = []
+        total = 0
+        over = False
         while not over:
             history.append(torch.as_tensor(obs["obs"]))
             with torch.no_grad():
@@ -102,9 +120,12 @@ def greedy_rollout(path, env, episodes):
                     values = q_network(history[-1])
             values[~torch.as_tensor(obs["avail_actions"])] = -torch.inf
             obs, reward, terminated, truncated, info = team.step(values.argmax(dim=1).numpy())
-            total, steps, over = total + reward, steps + 1, terminated or truncated
-        results.append((total, steps, info.get("battle_won")))
-    return [list(values) for values in zip(*results)]
+            total += reward
+            over = terminated or truncated
+        returns.append(total)
+        lengths.append(len(history))
+        won.append(info.get("battle_won"))
+    return returns, lengths, won
 
 
 @pytest.mark.slow
@@ -123,7 +144,9 @@ def test_figures_are_those_of_an_independent_rollout(script, env, figures, tmp_p
         assert found["return"]["std"] == pytest.approx(np.std(returns))
         assert found["length"]["episodes"] == lengths
         assert found.get("battles_won", {"episodes": [None] * 4})["episodes"] == won
-        assert (found["script"], found["num_episodes"], found["seed"]) == (script, 4, SEED)
+        assert found["script"] == script
+        assert found["num_episodes"] == 4
+        assert found["seed"] == SEED
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -137,8 +160,10 @@ def test_figures_of_random_networks(script, figures, tmp_path):
 
 def test_the_table_has_the_same_figures(evaluate, figures, tmp_path):
     run = save(tmp_path / "run", env=SMACLITE)
-    found, (code, out, err) = figures(run, "--episodes", 6), evaluate(run, "--episodes", 6)
-    assert (code, err) == (0, "")
+    found = figures(run, "--episodes", 6)
+    code, out, err = evaluate(run, "--episodes", 6)
+    assert code == 0
+    assert err == ""
     lines = out.splitlines()
     assert lines[0] == f"{run}/model.pt, trained by qmix, on smaclite 3m"
     assert lines[1] == "6 greedy episodes, seeds 1000000 to 1000005"
@@ -151,8 +176,8 @@ def test_the_table_has_the_same_figures(evaluate, figures, tmp_path):
 
 def test_any_episode_can_be_played_again(figures, tmp_path):
     run = save(tmp_path / "run", env=SPREAD)
-    found, again = figures(run, "--episodes", 5), figures(run, "--episodes", 5)
-    assert found == again
+    found = figures(run, "--episodes", 5)
+    assert found == figures(run, "--episodes", 5)
     assert len(set(found["return"]["episodes"])) == 5
     for i in (0, 3):
         alone = figures(run, "--episodes", 1, "--seed", SEED + i)
@@ -199,164 +224,144 @@ def test_another_environment_of_the_same_sizes(evaluate, figures, tmp_path):
 # Scripts and environments of the user's own
 
 
-OWN = """
-from cleanmarl.qmix import QNetwork, evaluate as ours
-played = []
-def evaluate(env, q_network, num_episodes, device):
-    print("this goes to stderr")
-    played.append(1)
-    if len(played) == 4:
-        raise KeyboardInterrupt
-    return ours(env, q_network, num_episodes, device)
-"""
-
-
 @pytest.mark.parametrize("script", ["qmix", "qmix_lstm"])
 def test_a_copy_of_a_script(script, evaluate, figures, tmp_path):
     shutil.copy(REPO / "cleanmarl" / f"{script}.py", tmp_path / "my_copy.py")
     run = save(tmp_path / "run", script=script)
     expected = figures(run, "--episodes", 3)["return"]
-    saved = torch.load(run / "model.pt", weights_only=True)
-    torch.save(saved | {"script": "my_copy"}, run / "model.pt")
+    change(run, script="my_copy")
     assert figures(run, "--episodes", 3, "--script", "my_copy.py")["return"] == expected
-    code, _, err = evaluate(run)
-    assert (code, err.count("\n")) == (2, 1)
+    err = assert_one_line(evaluate(run))
     assert "'my_copy'" in err
     assert "--script" in err
 
 
 def test_a_script_with_other_networks(evaluate, tmp_path):
-    code, _, err = evaluate(save(tmp_path / "run"), "--script", REPO / "cleanmarl" / "qmix_lstm.py")
-    assert (code, err.count("\n")) == (2, 1)
+    run = save(tmp_path / "run")
+    err = assert_one_line(evaluate(run, "--script", REPO / "cleanmarl" / "qmix_lstm.py"))
     assert "--script" in err
 
 
-DUELING = """
-import torch
-from cleanmarl.qmix import QNetwork as Plain, evaluate
-class QNetwork(Plain):
-    def __init__(self, obs_dim, n_actions, hidden_dim, num_layers):
-        super().__init__(obs_dim, n_actions, hidden_dim, num_layers)
-        self.value = torch.nn.Linear(hidden_dim, 1)
-"""
-MORE_ARGUMENTS = DUELING.replace("num_layers):", "num_layers, width):")
-WIDER = "from cleanmarl.qmix import QNetwork as Q, evaluate\n"
-WIDER += "def QNetwork(obs, actions, hidden, n): return Q(obs, actions, 2 * hidden, n)"
+def test_a_model_of_an_older_version(evaluate, tmp_path):
+    run = save(tmp_path / "run")
+    weights = torch.load(run / "model.pt", weights_only=True)["q_network"]
+    change(run, q_network={f"older_{name}": tensor for name, tensor in weights.items()})
+    assert "give the script that trained it" in assert_one_line(evaluate(run))
+
+
+def test_a_model_may_tell_its_version(figures, tmp_path):
+    run = save(tmp_path / "run")
+    expected = figures(run, "--episodes", 2)
+    change(run, version="1.2.3")
+    assert figures(run, "--episodes", 2) == expected
 
 
 @pytest.mark.parametrize(
-    ("own", "words"), [(DUELING, "not built like"), (MORE_ARGUMENTS, "'width'"), (WIDER, "sizes")]
+    ("own", "words"),
+    [("dueling", "not built like"), ("more_arguments", "'width'"), ("wider", "sizes")],
 )
 def test_a_script_that_does_not_fit_is_not_taken_for_another_environment(
     own, words, evaluate, tmp_path
 ):
-    (tmp_path / "own.py").write_text(own)
-    code, out, err = evaluate(save(tmp_path / "run"), "--script", "own.py")
-    assert (code, out, err.count("\n")) == (2, "", 1), err
+    run = save(tmp_path / "run")
+    err = assert_one_line(evaluate(run, "--script", PROGRAMS / f"{own}_script.py"))
     assert "--script" in err
     assert words in err
 
 
 def test_sizes_of_a_model_whose_last_layer_is_no_action_layer(evaluate, tmp_path):
-    (tmp_path / "own.py").write_text(DUELING)
     run = save(tmp_path / "run")
-    saved = torch.load(run / "model.pt", weights_only=True)
-    weights = saved["q_network"] | {
-        "value.weight": torch.zeros(1, 16),
-        "value.bias": torch.zeros(1),
-    }
-    torch.save(saved | {"q_network": weights}, run / "model.pt")
-    assert evaluate(run, "--script", "own.py", "--episodes", 1)[0] == 0
-    code, _, err = evaluate(run, "--script", "own.py", "--env-name", "Foraging-8x8-2p-2f-v3")
-    assert code == 2
+    weights = torch.load(run / "model.pt", weights_only=True)["q_network"]
+    value = {"value.weight": torch.zeros(1, 16), "value.bias": torch.zeros(1)}
+    change(run, q_network=weights | value)
+    own = PROGRAMS / "dueling_script.py"
+    assert evaluate(run, "--script", own, "--episodes", 1)[0] == 0
+    err = assert_one_line(evaluate(run, "--script", own, "--env-name", "Foraging-8x8-2p-2f-v3"))
     assert "the model is for 2 agents, 11 observations and 6 actions" in err
     assert "Foraging-8x8-2p-2f-v3 has 2 agents, 14 observations and 6 actions" in err
 
 
+@pytest.mark.parametrize(
+    ("layer", "agents"), [("hyper_w1.bias", "3"), ("w1.bias", "3"), ("another.bias", "?")]
+)
+def test_agents_of_a_model_are_counted_in_its_mixer(layer, agents, evaluate, tmp_path):
+    run = save(tmp_path / "run")
+    hyper_dim = torch.load(run / "model.pt", weights_only=True)["args"]["hyper_dim"]
+    change(run, mixer={layer: torch.zeros(3 * hyper_dim)})
+    err = assert_one_line(evaluate(run, "--env-name", "Foraging-8x8-2p-2f-v3"))
+    assert f"the model is for {agents} agents" in err
+
+
 def test_a_return_that_is_no_number_is_null_in_json(evaluate, tmp_path):
-    own = "from cleanmarl.qmix import QNetwork\ndef evaluate(*args): return {'eval/ep_reward': NAN, 'eval/ep_length': 1}"
-    (tmp_path / "own.py").write_text(own.replace("NAN", "float('nan')"))
-    _, out, _ = evaluate(save(tmp_path / "run"), "--script", "own.py", "--episodes", 2, "--json")
+    own = PROGRAMS / "nan_script.py"
+    _, out, _ = evaluate(save(tmp_path / "run"), "--script", own, "--episodes", 2, "--json")
     assert json.loads(out, parse_constant=pytest.fail)["return"]["episodes"] == [None, None]
 
 
 def test_a_damaged_model_beside_a_whole_one(evaluate, tmp_path):
     run = save(save(tmp_path / "run"), name="best_model.pt")
     (run / "model.pt").write_bytes(b"cut off")
-    code, _, err = evaluate(run)
-    assert (code, err.count("\n")) == (2, 1)
-    assert "best_model.pt" in err
+    assert "best_model.pt" in assert_one_line(evaluate(run))
 
 
 def test_an_environment_of_ones_own_has_to_be_named(evaluate, figures, tmp_path):
     run = save(tmp_path / "run", env=CLOCK)
     for some in ((), ("--env-family", "tests.envs"), ("--env-name", "clock")):
-        code, _, err = evaluate(run, *some)
-        assert (code, err.count("\n")) == (2, 1)
-        assert all(word in err for word in ("clock", "tests.envs", "--env-family", "--env-name"))
+        err = assert_one_line(evaluate(run, *some))
+        for word in ("clock", "tests.envs", "--env-family", "--env-name"):
+            assert word in err
     found = figures(run, "--episodes", 2, "--env-family", "tests.envs", "--env-name", "clock")
     assert found["return"]["episodes"] == [10, 10]
 
 
 def test_ctrl_c_keeps_the_figures(evaluate, tmp_path):
-    (tmp_path / "own.py").write_text(OWN)
-    code, out, err = evaluate(save(tmp_path / "run"), "--script", "own.py", "--json")
+    run = save(tmp_path / "run")
+    code, out, err = evaluate(run, "--script", PROGRAMS / "interrupting_script.py", "--json")
     assert code == 130
     assert json.loads(out)["num_episodes"] == 3
     assert err.count("this goes to stderr") == 4
     assert "stopped after 3 of 100 episodes" in err
-    # A film that is not whole is thrown away, a whole one stays.
-    for episodes, left in ((4, []), (3, ["film.gif"])):
-        code, out, err = evaluate(
-            tmp_path / "run",
-            "--script",
-            "own.py",
-            "--video",
-            "film.gif",
-            "--video-episodes",
-            episodes,
-        )
-        assert code == 130
-        assert "3 greedy episodes" in out
-        assert ("thrown away" in err) == (not left)
-        assert [
-            path.name for path in tmp_path.iterdir() if "film" in path.name or "video" in path.name
-        ] == left
+
+
+@pytest.mark.parametrize(("episodes", "is_whole"), [(4, False), (3, True)])
+def test_ctrl_c_throws_a_video_away_unless_it_is_whole(episodes, is_whole, evaluate, tmp_path):
+    own = ("--script", PROGRAMS / "interrupting_script.py")
+    video = ("--video", "film.gif", "--video-episodes", episodes)
+    code, out, err = evaluate(save(tmp_path / "run"), *own, *video)
+    assert code == 130
+    assert "3 greedy episodes" in out
+    assert ("thrown away" in err) == (not is_whole)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == (["film.gif", "run"] if is_whole else ["run"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_from_the_terminal(kind, tmp_path):
-    (tmp_path / "own.py").write_text(OWN.replace("== 4", "== 0").replace("this", "\\nthis"))
-    args = (
-        save(tmp_path / "run"),
-        "--script",
-        "own.py",
-        "--episodes",
-        10**6,
-        "--video",
-        "film.mp4",
-    )
+    own = ("--script", PROGRAMS / "interrupting_script.py")
+    video = ("--video", "film.mp4", "--video-episodes", 10**6)
+    args = (save(tmp_path / "run"), *own, *video, "--episodes", 10**6)
     process = subprocess.Popen(
-        command("evaluate", *args, "--video-episodes", 10**6),
+        command("evaluate", *args),
         cwd=tmp_path,
-        env=ENVIRON,
+        env=ENVIRON | {"STOP_AT": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while "this goes" not in process.stderr.readline() or not list(
-        tmp_path.glob(".video-*/film.mp4")
-    ):
+    filming = False
+    while not filming:
         assert process.poll() is None
+        is_playing = "this goes" in process.stderr.readline()
+        filming = is_playing and list(tmp_path.glob(".video-*/film.mp4"))
     os.killpg(process.pid, kind)  # ffmpeg gets it too, as in a terminal
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert "greedy episodes" in out or not out  # nothing if the first had not ended
-    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".py") == ["run"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 # What cannot be loaded
@@ -452,9 +457,7 @@ def test_files_that_are_no_models(make, evaluate, tmp_path, monkeypatch):
         torch.save(good | {"args": good["args"] | {make: 3 * 10**6}}, path)
     else:
         torch.save(good | make if isinstance(make, dict) else make, path)
-    code, out, err = evaluate(path.parent)
-    assert (code, out, err.count("\n")) == (2, "", 1), err
-    assert "damaged or no model" in err
+    assert "damaged or no model" in assert_one_line(evaluate(path.parent))
     assert not (tmp_path / "marker").exists()
 
 
@@ -465,22 +468,19 @@ def test_the_attack_would_work(tmp_path, monkeypatch):
     assert (tmp_path / "marker").exists()
 
 
-@pytest.mark.parametrize("part", ["script", "env_family", "env_name"])
-def test_a_model_does_not_choose_what_is_imported(part, evaluate, tmp_path):
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("script", "evil\n\033[2Jevil"), ("env_family", "evil"), ("env_name", "..evil")],
+)
+def test_a_model_does_not_choose_what_is_imported(part, value, evaluate, tmp_path):
     (tmp_path / "evil.py").write_text("import os\nos.mkdir('marker')\n")
     run = save(tmp_path / "run", env=SPREAD)
-    saved = torch.load(run / "model.pt", weights_only=True)
-    changed = (
-        {"env_family": "evil"}
-        if part == "env_family"
-        else {"env_name": "..evil"}
-        if part == "env_name"
-        else {}
-    )
-    changes = {"script": "evil\n\033[2Jevil"} if part == "script" else {}
-    torch.save(saved | changes | {"args": saved["args"] | changed}, run / "model.pt")
-    code, out, err = evaluate(run)
-    assert (code, out, err.count("\n")) == (2, "", 1), err
+    if part == "script":
+        change(run, script=value)
+    else:
+        args = torch.load(run / "model.pt", weights_only=True)["args"]
+        change(run, args=args | {part: value})
+    err = assert_one_line(evaluate(run))
     assert "\033" not in err
     assert not (tmp_path / "marker").exists()
 
@@ -495,7 +495,7 @@ BAD = [
     (("run", "--seed", -1), "--seed"),
     (("run", "--script", "my_qmix.py"), "--script"),
     (("run", "--script", "run/model.pt"), "--script"),
-    (("run", "--script", REPO / "cleanmarl" / "usage.py"), "QNetwork"),
+    (("run", "--script", REPO / "cleanmarl" / "env_wrappers.py"), "QNetwork"),
     (("run", "--video", "film.avi"), ".mp4"),
     (("run", "--video", "no/such/folder/film.mp4"), "no/such/folder"),
     (("run", "--video", "film.mp4", "--render"), "--render"),
@@ -505,18 +505,14 @@ BAD = [
 @pytest.mark.parametrize(("args", "words"), BAD, ids=lambda value: " ".join(map(str, value))[:40])
 def test_one_line(args, words, evaluate, tmp_path):
     save(tmp_path / "run")
-    code, out, err = evaluate(*args)
-    assert (code, out, err.count("\n")) == (2, "", 1), err
-    assert err.startswith("evaluate.py: ")
-    assert words in err
+    assert words in assert_one_line(evaluate(*args))
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_the_package_for_videos_is_missing(evaluate, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "moviepy", None)
     monkeypatch.setitem(sys.modules, "moviepy.config", None)
-    code, out, err = evaluate(save(tmp_path / "run"), "--video", "film.mp4")
-    assert (code, out, err.count("\n")) == (2, "", 1), err
+    err = assert_one_line(evaluate(save(tmp_path / "run"), "--video", "film.mp4"))
     assert 'pip install -e ".[video]"' in err
     assert evaluate(tmp_path / "run", "--episodes", 1)[0] == 0  # nothing else needs it
 
@@ -528,20 +524,15 @@ def test_the_package_for_videos_is_missing(evaluate, tmp_path, monkeypatch):
 def test_a_window_without_a_display(env, evaluate, tmp_path, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
-    code, out, err = evaluate(save(tmp_path / "run", env=env), "--render")
-    assert (code, out, err.count("\n")) == (2, "", 1), err
-    assert "--video" in err
+    assert "--video" in assert_one_line(evaluate(save(tmp_path / "run", env=env), "--render"))
 
 
 @pytest.mark.parametrize("env", [LBF, SPREAD, None])
 def test_a_window(env, tmp_path):
     save(tmp_path / "run", env=env or short_map(tmp_path / "map"))
     environ = ENVIRON | {"SDL_VIDEODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
-    program = "import runpy, sys, pygame\n"
-    program += "shown, pygame.time.Clock = [], lambda: type('Clock', (), {'tick': lambda self, fps: shown.append(fps)})()\n"
-    program += f"try:\n    runpy.run_path({str(REPO / 'cleanmarl' / 'evaluate.py')!r}, run_name='__main__')\n"
-    program += "finally:\n    print(len(shown), file=sys.stderr)\n"
-    args = [sys.executable, "-c", program, "run", "--render", "--episodes", "1", "--json"]
+    program = [sys.executable, str(PROGRAMS / "evaluate_in_a_window.py")]
+    args = [*program, "run", "--render", "--episodes", "1", "--json"]
     done = subprocess.run(args, cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     steps = json.loads(done.stdout)["length"]["mean"]
@@ -555,31 +546,29 @@ def test_a_window(env, tmp_path):
 
 
 def read_video(path):
-    """Every other row and column of the frames, (n, height / 2, width / 2, 3), the seconds and what ffmpeg tells."""
+    """The frames, the seconds and what ffmpeg tells.
+
+    Of the frames every other row and column, (n, height / 2, width / 2, 3).
+    """
     if path.suffix == ".gif":
         from PIL import Image, ImageSequence
 
+        frames = []
+        milliseconds = 0
         with Image.open(path) as film:
-            shown = [
-                (np.array(frame.convert("RGB")), frame.info["duration"])
-                for frame in ImageSequence.Iterator(film)
-            ]
-        return (
-            np.stack([frame[::2, ::2] for frame, _ in shown]),
-            sum(duration for _, duration in shown) / 1000,
-            "",
-        )
+            for frame in ImageSequence.Iterator(film):
+                frames.append(np.array(frame.convert("RGB"))[::2, ::2])
+                milliseconds += frame.info["duration"]
+        return np.stack(frames), milliseconds / 1000, ""
     from moviepy import VideoFileClip
     from moviepy.config import FFMPEG_BINARY
 
     with VideoFileClip(str(path)) as clip:
         assert not (np.array(clip.size) % 2).any()
-        frames, seconds = np.stack([frame[::2, ::2] for frame in clip.iter_frames()]), clip.duration
-    return (
-        frames,
-        seconds,
-        subprocess.run([FFMPEG_BINARY, "-i", str(path)], capture_output=True, text=True).stderr,
-    )
+        frames = np.stack([frame[::2, ::2] for frame in clip.iter_frames()])
+        seconds = clip.duration
+    described = subprocess.run([FFMPEG_BINARY, "-i", str(path)], capture_output=True, text=True)
+    return frames, seconds, described.stderr
 
 
 def short_map(folder):
@@ -646,53 +635,17 @@ def test_what_is_not_a_picture(tmp_path):
 # Runs that are killed
 
 
-KILLER = """
-import os, random, runpy, signal, sys, time
-import cleanmarl.qmix, lbforaging, torch._dynamo, wandb
-
-random.seed(int(sys.argv[1]))
-for k in range(10):
-    os.mkdir(f"run{k}")
-    pid = os.fork()
-    if pid == 0:
-        os.chdir(f"run{k}")
-        sys.argv[1:] = sys.argv[2:]
-        runpy.run_path(cleanmarl.qmix.__file__, run_name="__main__")
-    while not [name for path, _, names in os.walk(f"run{k}") for name in names if name == "best_model.pt"]:
-        time.sleep(0.01)
-    time.sleep(random.uniform(0, 0.6))
-    os.kill(pid, signal.SIGKILL)
-    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(
     not hasattr(os, "fork"), reason="starts runs that have imported everything already"
 )
 def test_killed_at_any_moment(tmp_path, figures):
-    """Every episode is followed by an evaluation, and nearly every other one writes the best model anew."""
-    args = (
-        "--env-type",
-        "lbf",
-        "--env-name",
-        LBF[1],
-        "--batch-size",
-        "2",
-        "--eval-steps",
-        "1",
-        "--num-eval-ep",
-        "1",
-    )
-    killer = [
-        sys.executable,
-        "-c",
-        KILLER,
-        str(np.random.SeedSequence().entropy % 10**6),
-        *args,
-        "--log-every",
-        "1",
-    ]
+    """Every episode is followed by an evaluation, and nearly every other one is the best so far."""
+    seed = np.random.SeedSequence().entropy % 10**6
+    print("the moments have the seed", seed)
+    env = ("--env-type", "lbf", "--env-name", LBF[1])
+    often = ("--batch-size", "2", "--eval-steps", "1", "--num-eval-ep", "1", "--log-every", "1")
+    killer = [sys.executable, str(PROGRAMS / "killed_runs.py"), str(seed), *env, *often]
     done = subprocess.run(
         killer, cwd=tmp_path, env=ENVIRON, capture_output=True, text=True, timeout=300
     )

@@ -1,8 +1,10 @@
-"""smaclite_jit against transitions recorded from the original SMAClite, and against its own rules."""
+"""smaclite_jit against transitions recorded from the original, and against its own rules."""
 
 import copy
 import json
 import pickle
+import subprocess
+import sys
 from functools import partial
 
 import gymnasium as gym
@@ -19,12 +21,14 @@ from smaclite_jit import MAPS
 from smaclite_jit import battle as b
 from smaclite_jit.compile_cache import drop_stale
 from smaclite_jit.environment import SMACliteEnv
+from smaclite_jit.observations import View, observe
 from smaclite_jit.orca import new_velocity
-from tests.helpers import REPO
+from tests.helpers import ENVIRON, REPO
 
 TRACES = REPO / "tests" / "traces"
-# Steps within 1e-4, in percent, and episodes that agree from beginning to end: what float64 arithmetic reaches. The
-# original computes parts of the collision avoidance in float32, and nearly parallel half-planes amplify the rounding.
+# Steps within 1e-4, in percent, and episodes that agree from beginning to end: what float64
+# arithmetic reaches. The original computes parts of the collision avoidance in float32, and nearly
+# parallel half-planes amplify the rounding.
 REACHED = {
     "3m": (100, 30),
     "2s3z": (99.57, 7),
@@ -73,8 +77,9 @@ def load(env, trace, row):
 
 @njit
 def shaken_avoidance(units, rules, half_planes, scratch, shake, shake_lines, single):
-    """`battle.avoid_collisions` with rounding: it starts from positions and velocities that are off by up to `shake`, and
-    goes on from half-planes off by up to `shake_lines`, relatively. With `single` the linear program is in float32.
+    """`battle.avoid_collisions` with rounding: it starts from positions and velocities that are off
+    by up to `shake`, and goes on from half-planes off by up to `shake_lines`, relatively. With
+    `single` the linear program is in float32.
     """
     half_planes_32 = half_planes.astype(np.float32)
     scratch_32 = scratch.astype(np.float32)
@@ -119,7 +124,7 @@ def shaken_avoidance(units, rules, half_planes, scratch, shake, shake_lines, sin
 
 @njit
 def step_in_turns(units, rules, actions, orders, seed, shake, shake_lines, single):
-    """An environment step with given turns (8, units). Collision avoidance is shaken, but for a negative seed."""
+    """An environment step with given turns (8, units). A negative seed shakes nothing."""
     half_planes = np.zeros((4 * len(rules.rectangles) + len(units), 4))
     scratch = np.zeros_like(half_planes)
     if seed >= 0:
@@ -152,7 +157,11 @@ def advance(env, trace, step, seed=-1, shake=0.0, shake_lines=0.0, single=False)
 
 
 def views_agree(env, trace, row):
-    seen = ((env.obs, "row_obs"), (env.state, "row_state"), (env.avail_actions.astype(float), "row_avail"))
+    seen = (
+        (env.obs, "row_obs"),
+        (env.state, "row_state"),
+        (env.avail_actions.astype(float), "row_avail"),
+    )
     return all(np.allclose(ours, trace[name][row], rtol=0, atol=1e-4) for ours, name in seen)
 
 
@@ -211,9 +220,11 @@ def test_every_recorded_step(trace):
 
 @pytest.mark.slow
 def test_steps_that_differ_differ_by_rounding(trace):
-    """Each of them agrees in every variable when collision avoidance is moved by 1e-7, in one of many random draws.
+    """Each of them agrees in every variable when collision avoidance is moved by 1e-7, in one of
+    many random draws.
 
-    The original rounds to float32 what goes into collision avoidance, what comes out, and much in between.
+    The original rounds to float32 what goes into collision avoidance, what comes out, and much in
+    between.
     """
     name, recorded, env = trace
     for step, row in enumerate(recorded["step_row_before"]):
@@ -275,7 +286,7 @@ def advance_toward(env, agent, i, target):
 
 
 def scripted(env):
-    """The policy of the reference statistics: attack the nearest, heal the weakest, else advance."""
+    """The reference statistics' policy: attack the nearest, heal the weakest, else advance."""
     units = env.units
     kinds = env.arena.kinds
     hp = units["hp"]
@@ -347,11 +358,13 @@ def test_statistics_of_whole_episodes(name, policy):
         for key, ids in (("allies_left", env.arena.agents), ("enemies_left", env.arena.enemies)):
             others[key].append(env.units["alive"][ids].sum())
     for key, values in others.items():
-        # Scripted episodes of some maps are nearly one battle over and over: rounding moves all of them together.
+        # Scripted episodes of some maps are nearly one battle over and over: rounding moves all of
+        # them together.
         spread = max(expected[f"{key}_std"], np.std(values), 0.05, 0.04 * expected[f"{key}_mean"])
         error = spread * (1 / n + 1 / expected["episodes"]) ** 0.5
         assert abs(np.mean(values) - expected[f"{key}_mean"]) < 4.5 * error, key
-    # Sampling error of our mean and of theirs, at 4.5 standard deviations: no comparison fails by chance.
+    # Sampling error of our mean and of theirs, at 4.5 standard deviations: no comparison fails by
+    # chance.
     spread = max(expected["return_std"], 0.05) * (1 / n + 1 / expected["episodes"]) ** 0.5
     assert abs(np.mean(returns) - expected["return_mean"]) < 4.5 * spread
     rate = (np.sum(wins) + expected["win_rate"] * expected["episodes"] + 1) / (
@@ -365,17 +378,17 @@ def test_statistics_of_whole_episodes(name, policy):
 
 @pytest.mark.slow
 def test_statistics_of_a_crowd_at_a_wall():
-    """corridor, scripted: every episode starts alike, so that rounding decides the crowd the same way each time.
+    """corridor, scripted: every episode starts alike, so that rounding decides the crowd the same
+    way each time.
 
-    Both the reference (15.02, standard deviation 0.11) and we (14.51, 0.13) play nearly one battle over and over.
-    Starts that differ by 1e-6 show how wide the battles really spread, and the reference must be one of them.
+    Both the reference (15.02, standard deviation 0.11) and we (14.51, 0.13) play nearly one battle
+    over and over. Starts that differ by 1e-6 show how wide the battles really spread, and the
+    reference must be one of them.
     """
-    expected, env, rng, returns = (
-        STATISTICS["corridor"]["scripted"],
-        SMACliteEnv("corridor"),
-        np.random.default_rng(0),
-        [],
-    )
+    expected = STATISTICS["corridor"]["scripted"]
+    env = SMACliteEnv("corridor")
+    rng = np.random.default_rng(0)
+    returns = []
     for episode in range(30):
         env.reset(seed=700_000 + episode)
         for field in ("x", "y"):
@@ -406,7 +419,10 @@ def same(ours, theirs):
 @settings(deadline=None, max_examples=12)
 @given(st.sampled_from(sorted(MAPS)), st.integers(0, 2**31 - 1), st.integers(1, 5))
 def test_vectorised_battles_equal_single_ones(name, seed, num_envs):
-    """Over resets, time limits and seeds: what gymnasium's SyncVectorEnv makes of single environments, to the bit."""
+    """What gymnasium's SyncVectorEnv makes of single environments, to the bit.
+
+    Over resets, time limits and seeds.
+    """
     limit = {"max_episode_steps": 15}
     envs = gym.make_vec(f"smaclite_jit/{name}-v0", num_envs, **limit)
     single = [partial(gym.make, f"smaclite_jit/{name}-v0", **limit)] * num_envs
@@ -533,7 +549,8 @@ def test_equal_seeds_give_equal_battles(name, seed):
     for beside_another in (True, False):
         env, rng = SMACliteEnv(name), np.random.default_rng(seed)
         other = SMACliteEnv(name)  # which shares nothing
-        env.reset(seed=seed), other.reset(seed=1)
+        env.reset(seed=seed)
+        other.reset(seed=1)
         for _ in range(12):
             env.step(random_actions(env, rng))
             if beside_another:
@@ -564,8 +581,10 @@ def test_actions_of_another_form_are_refused_and_nothing_happens(actions):
         env.step([1, 1, 1])
     with pytest.raises(gym.error.ResetNeeded):
         envs.step(np.ones((2, 3), int))
-    env.reset(seed=1), envs.reset(seed=1)
-    before = env.units.copy(), envs.units.copy()
+    env.reset(seed=1)
+    envs.reset(seed=1)
+    before = env.units.copy()
+    before_envs = envs.units.copy()
     with pytest.raises(
         ValueError, match="actions must be 3 whole numbers, one for each agent, not"
     ):
@@ -575,8 +594,8 @@ def test_actions_of_another_form_are_refused_and_nothing_happens(actions):
         match=r"actions must be whole numbers \(2, 3\), one for each agent of each battle, not",
     ):
         envs.step(actions)
-    assert np.array_equal(env.units, before[0])
-    assert np.array_equal(envs.units, before[1])
+    assert np.array_equal(env.units, before)
+    assert np.array_equal(envs.units, before_envs)
 
 
 def test_the_dead_must_send_their_only_action():
@@ -667,3 +686,26 @@ def test_scripted_policy_gives_sensible_battles_on_the_new_maps(name):
         assert lost[env.arena.agents].any() or lost[env.arena.enemies].all()
         # On two maps this policy loses without killing its only enemy.
         assert lost[env.arena.enemies].any() or name in ("2m_vs_1z", "2s_vs_1sc")
+
+
+def test_observations_and_the_state_are_as_long_as_their_blocks():
+    """Compiled code looks at no bounds: a number too many is written behind the array."""
+    env = SMACliteEnv("MMM")
+    longer_obs = np.zeros((env.n_agents, env.obs_size + 1), np.float32)
+    longer_state = np.zeros(env.state_size + 1, np.float32)
+    for obs, state in ((longer_obs, env.state), (env.obs, longer_state)):
+        with pytest.raises(AssertionError, match="blocks do not add up"):
+            observe(
+                env.units, env.arena.rules, env.last_actions, View(env.avail_actions, obs, state)
+            )
+
+
+def test_battles_are_the_same_without_the_compiler():
+    program = REPO / "tests" / "programs" / "play_some_battles.py"
+    outputs = []
+    for disable in ("0", "1"):
+        environ = ENVIRON | {"NUMBA_DISABLE_JIT": disable}
+        command = [sys.executable, "-W", "ignore", str(program)]
+        outputs.append(subprocess.run(command, env=environ, capture_output=True, check=True).stdout)
+    assert outputs[0] == outputs[1]
+    assert outputs[0].count(b"reward") == 14

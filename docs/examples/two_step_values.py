@@ -7,10 +7,11 @@ import sys
 
 import torch
 
-from cleanmarl.saved import find_model, load, load_script
+from cleanmarl.evaluate import load_run, load_script
 
 script, run = sys.argv[1:]
-module, saved = load_script("", script), load(find_model(run, best=False))
+module = load_script("", script)
+_, saved = load_run(run)
 args = saved["args"]
 q_network = module.QNetwork(
     5, 2, args["hidden_dim"], args["num_layers"]

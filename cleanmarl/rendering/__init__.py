@@ -1,0 +1,1 @@
+"""Videos of any environment, and pictures of Level-Based Foraging."""

@@ -1,0 +1,77 @@
+"""Windows that show pygame's pictures. Importing this module opens no display.
+
+pygame is imported here for all of `rendering`, with one error for all if it is missing.
+"""
+
+import os
+import sys
+
+import gymnasium as gym
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+try:
+    import pygame
+except ImportError as error:
+    raise gym.error.DependencyNotInstalled(
+        "rendering needs pygame: pip install pygame-ce"
+    ) from error
+
+NO_DISPLAY = (
+    'render_mode="human" needs a display, and this machine has none: use render_mode="rgb_array"'
+)
+DISPLAY_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")  # one is set if there is one
+
+
+def start_display():
+    """Prepare to open windows. Raises a RuntimeError on a machine without a display."""
+    if sys.platform.startswith("linux"):
+        # Ask first: SDL would write what it has tried to stderr.
+        if not any(os.environ.get(name) for name in DISPLAY_VARIABLES):
+            raise RuntimeError(NO_DISPLAY)
+    try:
+        pygame.display.init()
+    except pygame.error as error:
+        raise RuntimeError(NO_DISPLAY) from error
+    if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
+        # No display: SDL fell back to a driver that shows nothing.
+        pygame.display.quit()
+        raise RuntimeError(NO_DISPLAY)
+
+
+class Window:
+    """A window that opens with the first picture. If the user closes it, it stays closed."""
+
+    def __init__(self, size, title, fps):
+        self.size = size  # (width, height) in pixels
+        self.title = title
+        self.fps = fps  # pictures a second
+        self.surface = None  # what is on the screen, while the window is open
+        self.clock = pygame.time.Clock()
+        self.closed_by_user = False
+
+    def show(self, picture):
+        """Show a Surface for 1 / fps seconds."""
+        if self.closed_by_user:
+            return
+        if self.surface is None:
+            self.open()
+        if any(event.type == pygame.QUIT for event in pygame.event.get()):
+            self.closed_by_user = True
+            self.close()
+            return
+        self.surface.blit(picture, (0, 0))
+        pygame.display.flip()
+        self.clock.tick(self.fps)
+
+    def open(self):
+        start_display()
+        pygame.display.set_caption(self.title)
+        try:
+            self.surface = pygame.display.set_mode(self.size)
+        except pygame.error as error:
+            raise RuntimeError(NO_DISPLAY) from error
+
+    def close(self):
+        if self.surface is not None:
+            self.surface = None
+            pygame.display.quit()
