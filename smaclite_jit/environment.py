@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from smaclite_jit.arena import Arena, Rules
-from smaclite_jit.battle import TICKS, give_orders, outcome, play_ticks
+from smaclite_jit.battle import TICKS, end_step, give_orders, play_ticks
 from smaclite_jit.compile_cache import announce, drop_stale
 from smaclite_jit.map_files import hint, load_map
 from smaclite_jit.maps import MAPS
@@ -37,10 +37,11 @@ def step_battle(units, rules, rng_state, actions, last_actions, view):
     Parameters
     ----------
     units : ndarray
-        (units,) of ``arena.UNIT``, the battle; changed in place, as the following arrays but
-        `actions`.
+        (units,) of ``arena.UNIT``, the battle. It is changed in place; so are `rng_state`,
+        `last_actions` and the arrays of `view`.
     rules : tuple
-        The fields of ``arena.Rules``. For a NamedTuple numba takes 1 us longer to come in.
+        The fields of ``arena.Rules``. As a plain tuple: passing a NamedTuple costs 1 us more a
+        call.
     rng_state : ndarray
         (6,) uint64, the generator of turn_order.py.
     actions, last_actions : ndarray
@@ -64,12 +65,12 @@ def step_battle(units, rules, rng_state, actions, last_actions, view):
     last_actions[:] = actions
     give_orders(units, rules.kinds, rules.agents, rules.enemies, actions)
     raw_reward = play_ticks(units, rules, rng_state, TICKS)
-    reward, done, won = outcome(units, rules, raw_reward)
+    reward, done, won = end_step(units, rules, raw_reward)
     observe(units, rules, last_actions, view)
     return reward, done, won, refused
 
 
-# numba keeps machine code on disk, and compiles anew when the file of a function has changed. It
+# numba keeps machine code on disk, and compiles again when the file of a function has changed. It
 # does not look at the files of the functions that this one calls: step_battle would go on with the
 # battle.py of yesterday. So the code of other sources is deleted here, before the first call can
 # load it. With NUMBA_DISABLE_JIT there is none.
@@ -98,10 +99,12 @@ class AvailableActions(gym.spaces.Tuple):
         self.just_seeded = False
 
     def seed(self, seed=None):
+        """Seed the samples."""
         self.just_seeded = True
         return super().seed(seed)
 
     def sample(self, mask=None, probability=None):
+        """A random action for each agent, of the available ones unless a mask says otherwise."""
         if mask is not None or probability is not None:
             return super().sample(mask=mask, probability=probability)
         avail_actions = self.env.avail_actions
@@ -185,18 +188,18 @@ class SMACliteEnv(gym.Env):
         use_cpp_rvo2: bool | None = None,
     ) -> None:
         if map_file is not None:
-            scenario = load_map(map_file)
+            battle_map = load_map(map_file)
         elif map_name in MAPS:
-            scenario = MAPS[map_name]
+            battle_map = MAPS[map_name]
         else:
             raise ValueError(f"there is no map {map_name!r}; {hint(map_name, MAPS)}")
-        self.map_name = scenario.name
-        self.episode_limit = scenario.episode_limit
+        self.map_name = battle_map.name
+        self.episode_limit = battle_map.episode_limit
         self.render_mode = render_mode
         self.first_seed = seed  # of the first reset that is given none
         self.seeded = False  # no reset yet
 
-        arena = Arena(scenario)
+        arena = Arena(battle_map)
         self.arena = arena
         self.rules = tuple(arena.rules)  # as step_battle takes them
         self.n_agents = arena.n_agents
@@ -239,6 +242,7 @@ class SMACliteEnv(gym.Env):
         observe(self.units, self.arena.rules, self.last_actions, View(*self.view))
 
     def play(self, actions):
+        """Step the battle: reward, done, won, and the agent whose action is refused or -1."""
         return step_battle(
             self.units, self.rules, self.rng_state, actions, self.last_actions, self.view
         )

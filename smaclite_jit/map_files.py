@@ -99,6 +99,7 @@ class Number:
     high: float
 
     def problem(self, value):
+        """What is wrong with `value`, None if nothing is."""
         is_number = type(value) in (int, float)  # true and false are none
         if is_number and self.low <= value <= self.high:  # nor is NaN, which fails here
             return None
@@ -113,6 +114,7 @@ class WholeNumber:
     high: int
 
     def problem(self, value):
+        """What is wrong with `value`, None if nothing is."""
         if type(value) is int and self.low <= value <= self.high:
             return None
         return f"must be a whole number from {self.low} to {self.high}, not {reprlib.repr(value)}"
@@ -125,6 +127,7 @@ class OneOf:
     names: object
 
     def problem(self, value):
+        """What is wrong with `value`, None if nothing is."""
         if isinstance(value, str) and value in self.names:
             return None
         return f"cannot be {reprlib.repr(value)}; {hint(value, self.names)}"
@@ -138,6 +141,7 @@ class Instance:
     name: str
 
     def problem(self, value):
+        """What is wrong with `value`, None if nothing is."""
         if isinstance(value, self.kind) and value != "":
             return None
         return f"must be {self.name}, not {reprlib.repr(value)}"
@@ -371,13 +375,13 @@ def check_placement(groups, units, terrain, at):
     for number, (_, _, _, *counts) in enumerate(groups):
         group_of += [number] * sum(count for _, count in counts)
     placed = place(groups, units)
-    x = np.array([x for _, _, x, _ in placed], float)
-    y = np.array([y for _, _, _, y in placed], float)
-    radius = np.array([units[name].size / 2 for name, *_ in placed])
-    plane = np.array([PLANES[units[name].plane] for name, *_ in placed])
+    x = np.array([unit.x for unit in placed], float)
+    y = np.array([unit.y for unit in placed], float)
+    radius = np.array([units[unit.name].size / 2 for unit in placed])
+    plane = np.array([PLANES[units[unit.name].plane] for unit in placed])
 
     def refuse(i, problem):
-        name = placed[i][0]
+        name = placed[i].name
         fail(f"{at} groups[{group_of[i]}] puts a {name} at ({x[i]:.2f}, {y[i]:.2f}), {problem}")
 
     for i, (name, *_) in enumerate(placed):

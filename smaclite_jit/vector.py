@@ -34,8 +34,8 @@ class Battles(NamedTuple):
     steps: np.ndarray  # (num_envs,) int64, since the battle has begun
 
 
-class Outcome(NamedTuple):
-    """How the battles stand after a step, each (num_envs,)."""
+class StepResults(NamedTuple):
+    """What a step brings, each (num_envs,)."""
 
     rewards: np.ndarray  # float64
     terminated: np.ndarray  # bool, as the following
@@ -44,15 +44,16 @@ class Outcome(NamedTuple):
 
 
 @njit(cache=True)
-def step_battles(battles, rules, first_units, limit, actions, view, final_view, outcome):
+def step_battles(battles, rules, first_units, limit, actions, view, final_view, results):
     """Play one environment step of every battle. Battles that end are reset in the same step.
 
-    NamedTuples come in as plain tuples of their fields, which numba takes 1 us faster.
+    NamedTuples come in as plain tuples of their fields: passing a NamedTuple costs 1 us more a
+    call.
 
     Parameters
     ----------
     battles : Battles
-        Changed in place, as the following arrays but `actions` and `first_units`.
+        Changed in place; so are the arrays of `view`, `final_view` and `results`.
     rules : arena.Rules
         Of the map.
     first_units : ndarray
@@ -65,7 +66,7 @@ def step_battles(battles, rules, first_units, limit, actions, view, final_view, 
         What has been seen before the step; what can be seen after it, or after the reset.
     final_view : observations.View
         Gets what was seen at the end of the battles that ended.
-    outcome : Outcome
+    results : StepResults
         Filled.
 
     Returns
@@ -76,7 +77,7 @@ def step_battles(battles, rules, first_units, limit, actions, view, final_view, 
     battles = Battles(*battles)
     view = View(*view)
     final_view = View(*final_view)
-    outcome = Outcome(*outcome)
+    results = StepResults(*results)
     for n in range(len(actions)):
         agent = find_refused(actions[n], view.avail_actions[n])
         if agent >= 0:
@@ -98,10 +99,10 @@ def step_battles(battles, rules, first_units, limit, actions, view, final_view, 
         )
         battles.steps[n] += 1
         truncated = battles.steps[n] >= limit
-        outcome.rewards[n] = reward
-        outcome.terminated[n] = terminated
-        outcome.truncated[n] = truncated
-        outcome.won[n] = won
+        results.rewards[n] = reward
+        results.terminated[n] = terminated
+        results.truncated[n] = truncated
+        results.won[n] = won
         if terminated or truncated:
             final_view.avail_actions[n] = avail_actions
             final_view.obs[n] = obs
@@ -131,6 +132,7 @@ class BatchedActions(gym.spaces.Tuple):
         self.envs = envs
 
     def sample(self, mask=None, probability=None):
+        """A random action for every agent, of the available ones unless a mask says otherwise."""
         if mask is not None or probability is not None:
             return super().sample(mask, probability)
         return tuple(draw_available(self.np_random, self.envs.avail_actions).T)
@@ -144,6 +146,7 @@ class JointActions(gym.spaces.MultiDiscrete):
         self.envs = envs
 
     def sample(self, mask=None, probability=None):
+        """A random action for every agent, of the available ones unless a mask says otherwise."""
         if mask is not None or probability is not None:
             return super().sample(mask, probability)
         return draw_available(self.np_random, self.envs.avail_actions)
@@ -230,16 +233,18 @@ class SMACliteVectorEnv(VectorEnv):
         self.seeded = False  # no reset yet
 
         self.units = self.repeat(self.arena.first_units)  # (num_envs, units) of arena.UNIT
-        self.rng_state = np.zeros((num_envs, 6), np.uint64)
+        self.rng_state = np.zeros((num_envs, 6), np.uint64)  # the generators of turn_order.py
         self.last_actions = self.repeat(single.last_actions)  # (num_envs, n_agents)
-        self.steps = np.zeros(num_envs, np.int64)
+        self.steps = np.zeros(num_envs, np.int64)  # since the battle has begun
         self.avail_actions = self.repeat(single.avail_actions)  # (num_envs, n_agents, n_actions)
         self.obs = self.repeat(single.obs)  # (num_envs, n_agents, obs_size)
         self.state = self.repeat(single.state)  # (num_envs, state_size)
-        self.final_avail_actions = self.avail_actions.copy()  # of battles that have just ended
+        # What was seen last of the battles that have just ended, in the shapes of those above.
+        self.final_avail_actions = self.avail_actions.copy()
         self.final_obs = self.obs.copy()
         self.final_state = self.state.copy()
 
+        # The results of a step, (num_envs,).
         self.rewards = np.zeros(num_envs)
         self.terminated = np.zeros(num_envs, np.bool_)
         self.truncated = np.zeros(num_envs, np.bool_)
@@ -274,6 +279,7 @@ class SMACliteVectorEnv(VectorEnv):
         self.play(np.full((self.num_envs, self.n_agents), -1), self.obs, self.state)
 
     def play(self, actions, obs, state):
+        """Step the battles and fill `obs` and `state`: the first refused (battle, agent) or -1s."""
         return step_battles(
             (self.units, self.rng_state, self.last_actions, self.steps),
             self.single.rules,

@@ -111,11 +111,11 @@ def test_every_map_survives_being_written_and_read(name, write):
     ours = Arena(load_map(path))
     theirs = Arena(MAPS[name])
     for key, value in vars(theirs).items():
-        if key not in ("scenario", "rules"):
+        if key not in ("battle_map", "rules"):
             assert np.array_equal(getattr(ours, key), value), key
     for key, value in theirs.rules._asdict().items():
         assert np.array_equal(getattr(ours.rules, key), value), key
-    assert ours.scenario == theirs.scenario
+    assert ours.battle_map == theirs.battle_map
     env = SMACliteEnv(map_file=path)
     assert env.map_name == name
     assert play(env, 5) == play(SMACliteEnv(name), 5)

@@ -24,6 +24,7 @@ from smaclite_jit.environment import SMACliteEnv
 from smaclite_jit.observations import View, observe
 from smaclite_jit.orca import new_velocity
 from tests.helpers import ENVIRON, REPO
+from tests.policies import random_actions, scripted
 
 TRACES = REPO / "tests" / "traces"
 # Steps within 1e-4, in percent, and episodes that agree from beginning to end: what float64
@@ -141,7 +142,7 @@ def step_in_turns(units, rules, actions, orders, seed, shake, shake_lines, singl
         shaken_avoidance(units, rules, half_planes, scratch, shake, shake_lines, single)
         raw_reward += b.take_turns(units, rules, turns)
         b.remove_dead(units)
-    return b.outcome(units, rules, raw_reward)
+    return b.end_step(units, rules, raw_reward)
 
 
 def advance(env, trace, step, seed=-1, shake=0.0, shake_lines=0.0, single=False):
@@ -265,62 +266,6 @@ def test_free_running_episodes(name):
     assert good >= REACHED[name][1]
 
 
-def offset(env, i, j):
-    """The way from unit i to unit j."""
-    units = env.units
-    return units["x"][j] - units["x"][i], units["y"][j] - units["y"][i]
-
-
-def nearest(env, i, others):
-    distances = [np.hypot(*offset(env, i, j)) for j in others]
-    return others[int(np.argmin(distances))] if others else None
-
-
-def advance_toward(env, agent, i, target):
-    dx, dy = offset(env, i, target)
-    moves = ((abs(dx), 4 if dx > 0 else 5), (abs(dy), 2 if dy > 0 else 3))
-    for length, action in sorted(moves, key=lambda move: -move[0]):
-        if length > 0 and env.avail_actions[agent, action]:
-            return action
-    return 1
-
-
-def scripted(env):
-    """The reference statistics' policy: attack the nearest, heal the weakest, else advance."""
-    units = env.units
-    kinds = env.arena.kinds
-    hp = units["hp"]
-    max_hp = kinds["max_hp"]
-    healer = kinds["healer"]
-    act = 6 + kinds["id_in_side"]  # the action that names a unit
-    alive = np.flatnonzero(units["alive"]).tolist()
-    actions = []
-    for agent, i in enumerate(env.arena.agents):
-        avail = env.avail_actions[agent]
-        if not units["alive"][i]:
-            actions.append(0)
-            continue
-        if healer[i]:
-            others = [j for j in alive if not kinds["enemy"][j] and not healer[j] and j != i]
-            hurt = [j for j in others if avail[act[j]] and hp[j] < max_hp[j]]
-            if hurt:
-                weakest = min(hurt, key=lambda j: (hp[j] / max_hp[j], j))
-                actions.append(int(act[weakest]))
-                continue
-            friend = nearest(env, i, others)
-            far = friend is not None and np.hypot(*offset(env, i, friend)) > 3
-            actions.append(advance_toward(env, agent, i, friend) if far else 1)
-            continue
-        enemies = [j for j in alive if kinds["enemy"][j]]
-        fair = [j for j in enemies if b.can_hit(kinds[i], kinds[j])]
-        target = nearest(env, i, [j for j in fair if avail[act[j]]])
-        if target is not None:
-            actions.append(int(act[target]))
-        else:
-            actions.append(advance_toward(env, agent, i, nearest(env, i, fair or enemies)))
-    return actions
-
-
 STATISTICS = json.loads((TRACES / "stats_public.json").read_text())["maps"]
 
 
@@ -347,7 +292,7 @@ def test_statistics_of_whole_episodes(name, policy):
             actions = (
                 scripted(env)
                 if policy == "scripted"
-                else [int(rng.choice(np.flatnonzero(a))) for a in env.avail_actions]
+                else random_actions(env.get_avail_actions(), rng)
             )
             _, reward, done, _, info = env.step(actions)
             returns[-1] += reward
@@ -506,10 +451,6 @@ def test_seeds_and_limits_of_vectorised_battles():
         assert ends == expected
 
 
-def random_actions(env, rng):
-    return [int(rng.choice(np.flatnonzero(row))) for row in env.avail_actions]
-
-
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(sorted(MAPS)), st.integers(0, 2**31 - 1), st.integers(1, 40))
 def test_whatever_happens_in_a_battle_is_within_the_rules(name, seed, length):
@@ -518,7 +459,7 @@ def test_whatever_happens_in_a_battle_is_within_the_rules(name, seed, length):
     kinds = env.arena.kinds
     for _ in range(length):
         before = env.units.copy()
-        _, reward, done, _, info = env.step(random_actions(env, rng))
+        _, reward, done, _, info = env.step(random_actions(env.get_avail_actions(), rng))
         assert np.isfinite(structured_to_unstructured(env.units)).all()
         assert np.isfinite(env.obs).all()
         assert (env.avail_actions.sum(axis=1) > 0).all()
@@ -552,7 +493,7 @@ def test_equal_seeds_give_equal_battles(name, seed):
         env.reset(seed=seed)
         other.reset(seed=1)
         for _ in range(12):
-            env.step(random_actions(env, rng))
+            env.step(random_actions(env.get_avail_actions(), rng))
             if beside_another:
                 other.step([1 if row[1] else 0 for row in other.avail_actions])
         runs.append((env.units.copy(), env.obs.copy(), env.state.copy()))
@@ -602,8 +543,8 @@ def test_the_dead_must_send_their_only_action():
     env, rng = SMACliteEnv("MMM"), np.random.default_rng(0)
     env.reset(seed=0)
     while env.units["alive"][env.arena.agents].all():
-        env.step(random_actions(env, rng))
-    actions = random_actions(env, rng)
+        env.step(random_actions(env.get_avail_actions(), rng))
+    actions = random_actions(env.get_avail_actions(), rng)
     dead = int(np.flatnonzero(~env.units["alive"][env.arena.agents])[0])
     assert actions[dead] == 0
     with pytest.raises(
@@ -662,10 +603,10 @@ def test_a_running_battle_can_be_copied(copied):
     env, rng = SMACliteEnv("MMM"), np.random.default_rng(0)
     env.reset(seed=3)
     for _ in range(8):
-        env.step(random_actions(env, rng))
+        env.step(random_actions(env.get_avail_actions(), rng))
     other = copied(env)
     for _ in range(15):
-        actions = random_actions(env, rng)
+        actions = random_actions(env.get_avail_actions(), rng)
         ours, theirs = env.step(actions), other.step(actions)
         assert np.array_equal(ours[0], theirs[0])
         assert ours[1:] == theirs[1:]
