@@ -16,7 +16,6 @@ are handed over: each call counts references to them, about 10 ns for an array.
 import math
 
 import numpy as np
-from numba import njit
 
 from smaclite_jit.arena import (
     ACT,
@@ -35,6 +34,7 @@ from smaclite_jit.arena import (
     WEST,
     WIN_REWARD,
 )
+from smaclite_jit.compile_cache import compiled
 from smaclite_jit.orca import add_edge, add_neighbour, new_velocity
 from smaclite_jit.turn_order import shuffle_turns
 from smaclite_jit.units import GROUND
@@ -51,14 +51,14 @@ ENERGY_TO_START = 5.0  # healing somebody else
 UNSEEN = 2e9  # the distance of attackers that are out of sight
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def distance(unit, other):
     dx = unit.x - other.x
     dy = unit.y - other.y
     return math.sqrt(dx * dx + dy * dy)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def within(unit, other, limit):
     """The distance of the centres is at most `limit`, in float32 as the reference does it."""
     gap_x = abs(np.float32(unit.x) - np.float32(other.x))
@@ -71,12 +71,12 @@ def within(unit, other, limit):
     return gap_x * gap_x + gap_y * gap_y <= np.float32(limit * limit)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def in_range(unit, kind, other, other_kind):
     return within(unit, other, kind.attack_range + kind.radius + other_kind.radius)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def can_hit(kind, other_kind):
     return (kind.hits_planes >> other_kind.plane) & 1 == 1
 
@@ -84,7 +84,7 @@ def can_hit(kind, other_kind):
 # Orders, once a step.
 
 
-@njit(cache=True)
+@compiled
 def give_orders(units, kinds, agents, enemies, actions):
     """Turn actions into orders for the step. `agents` and `enemies` are unit ids."""
     for agent in range(len(actions)):
@@ -116,7 +116,7 @@ def give_orders(units, kinds, agents, enemies, actions):
 # The phases of a tick.
 
 
-@njit(cache=True)
+@compiled
 def index_positions(units):
     """Remember who is alive and where, for attacks on an area."""
     for i in range(len(units)):
@@ -126,7 +126,7 @@ def index_positions(units):
         unit.index_y = unit.y
 
 
-@njit(cache=True)
+@compiled
 def clean_up(units, kinds):
     """Agents' targets follow from their orders. Enemies drop who is dead or out of range."""
     for i in range(len(units)):
@@ -147,7 +147,7 @@ def clean_up(units, kinds):
         unit.had_target = unit.target != NOBODY
 
 
-@njit(cache=True)
+@compiled
 def nearest_foe(units, kinds, i, largest_radius, attackers_from_afar):
     """The unit that enemy i picks: the lowest priority of those it notices, then the nearest."""
     unit = units[i]
@@ -176,7 +176,7 @@ def nearest_foe(units, kinds, i, largest_radius, attackers_from_afar):
     return best
 
 
-@njit(cache=True)
+@compiled
 def weakest_patient(units, kinds, i, largest_radius):
     """The comrade that enemy healer i picks, and the speed of the slowest around, or infinity."""
     unit = units[i]
@@ -202,13 +202,13 @@ def weakest_patient(units, kinds, i, largest_radius):
     return best, slowest
 
 
-@njit(cache=True)
+@compiled
 def stand_still(unit):
     unit.pref_x = 0.0
     unit.pref_y = 0.0
 
 
-@njit(cache=True)
+@compiled
 def seek(unit, x, y, speed):
     """Prefer to go straight to (x, y)."""
     dx = x - unit.x
@@ -221,7 +221,7 @@ def seek(unit, x, y, speed):
         stand_still(unit)
 
 
-@njit(cache=True)
+@compiled
 def approach(unit, kind, target, target_kind, speed):
     """Prefer to go to the target or, in range of it, to stand still and attack."""
     if in_range(unit, kind, target, target_kind) and can_hit(kind, target_kind):
@@ -231,7 +231,7 @@ def approach(unit, kind, target, target_kind, speed):
         seek(unit, target.x, target.y, speed)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def prepare_agent(units, kinds, i):
     """An agents' unit does what it is told."""
     unit = units[i]
@@ -245,7 +245,7 @@ def prepare_agent(units, kinds, i):
         stand_still(unit)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def prepare_enemy(units, rules, i, ally_healer):
     """An enemy picks a target, and goes to it or to the attack point."""
     kinds = rules.kinds
@@ -271,7 +271,7 @@ def prepare_enemy(units, rules, i, ally_healer):
         approach(unit, kind, units[target], kinds[target], speed)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def prepare(units, rules):
     """The enemies pick targets; everybody gets a preferred velocity."""
     kinds = rules.kinds
@@ -288,7 +288,7 @@ def prepare(units, rules):
             prepare_agent(units, kinds, i)
 
 
-@njit(cache=True)
+@compiled
 def collect_half_planes(units, kinds, i, rectangles, largest_radius, half_planes):
     """Write down which velocities walls and neighbours forbid unit i.
 
@@ -339,7 +339,7 @@ def collect_half_planes(units, kinds, i, rectangles, largest_radius, half_planes
     return n_obstacle, n
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def avoid_collisions(units, rules, half_planes, scratch):
     """Find the new velocities, all from the same snapshot. Who prefers to stand is not pushed."""
     kinds = rules.kinds
@@ -360,7 +360,7 @@ def avoid_collisions(units, rules, half_planes, scratch):
             )
 
 
-@njit(cache=True)
+@compiled
 def move_and_recover(unit, kind):
     """One unit's movement, timers and regeneration in a tick."""
     unit.vx = unit.new_x
@@ -376,7 +376,7 @@ def move_and_recover(unit, kind):
         unit.hp = min(kind.max_hp, unit.hp + kind.regeneration * DT)
 
 
-@njit(cache=True)
+@compiled
 def hit(units, kinds, damage, i, j):
     """All hits of one attack of unit i on unit j.
 
@@ -407,7 +407,7 @@ def hit(units, kinds, damage, i, j):
     return reward
 
 
-@njit(cache=True)
+@compiled
 def explode(units, kinds, damage, i, largest_radius):
     """A baneling's end: it hits every foe around it. An enemy's pays the health it had left."""
     unit = units[i]
@@ -427,7 +427,7 @@ def explode(units, kinds, damage, i, largest_radius):
     return reward
 
 
-@njit(cache=True)
+@compiled
 def beam_angle(fire_x, fire_y):
     """The direction across the line of fire, in radians from the x axis."""
     if fire_x == 0:
@@ -437,7 +437,7 @@ def beam_angle(fire_x, fire_y):
     return math.atan(-fire_x / fire_y)
 
 
-@njit(cache=True)
+@compiled
 def fire_beam(units, kinds, damage, i, target_id):
     """A colossus's beam: it hits every foe in a bar around the target, across the line of fire."""
     kind = kinds[i]
@@ -471,7 +471,7 @@ def fire_beam(units, kinds, damage, i, target_id):
     return reward
 
 
-@njit(cache=True)
+@compiled
 def heal(unit, patient, max_hp):
     """A tick of healing: energy fills the pool, the pool heals. `max_hp` is the patient's."""
     starting = unit.previous_target != unit.target
@@ -489,7 +489,7 @@ def heal(unit, patient, max_hp):
     patient.hp += amount
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def attack(units, kinds, damage, i, target, largest_radius):
     """One attack, or a tick of healing. Returns the reward."""
     targeter = kinds[i].targeter
@@ -503,7 +503,7 @@ def attack(units, kinds, damage, i, target, largest_radius):
     return hit(units, kinds, damage, i, target)
 
 
-@njit(cache=True)
+@compiled
 def take_turn(units, kinds, damage, i, largest_radius):
     """One unit moves, recovers and attacks. Returns the reward."""
     unit = units[i]
@@ -526,7 +526,7 @@ def take_turn(units, kinds, damage, i, largest_radius):
     return attack(units, kinds, damage, i, target, largest_radius)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def take_turns(units, rules, turns):
     """One unit after the other takes its turn, unless it has died. Returns the reward."""
     kinds = rules.kinds
@@ -539,14 +539,14 @@ def take_turns(units, rules, turns):
     return reward
 
 
-@njit(cache=True)
+@compiled
 def remove_dead(units):
     for i in range(len(units)):
         if units[i].hp <= 0:
             units[i].alive = False
 
 
-@njit(cache=True)
+@compiled
 def tick(units, rules, turns, half_planes, scratch):
     """Play one sixteenth of a second.
 
@@ -582,7 +582,7 @@ def tick(units, rules, turns, half_planes, scratch):
 # A step.
 
 
-@njit(cache=True)
+@compiled
 def play_ticks(units, rules, rng_state, n_ticks):
     """Play some ticks with the turns in random order.
 
@@ -610,7 +610,7 @@ def play_ticks(units, rules, rng_state, n_ticks):
     return reward
 
 
-@njit(cache=True)
+@compiled
 def outcome(units, rules, raw_reward):
     """End a step: scale its reward and see who is left.
 

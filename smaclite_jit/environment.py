@@ -7,11 +7,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numba import njit
 
 from smaclite_jit.arena import Arena, Rules
 from smaclite_jit.battle import TICKS, give_orders, outcome, play_ticks
-from smaclite_jit.compile_cache import announce, drop_stale
+from smaclite_jit.compile_cache import announce, cache_folder, compiled, drop_stale
 from smaclite_jit.map_files import hint, load_map
 from smaclite_jit.maps import MAPS
 from smaclite_jit.observations import View, observe
@@ -20,7 +19,7 @@ from smaclite_jit.turn_order import from_generator
 NOT_YET = -1  # in place of a last action
 
 
-@njit(cache=True)
+@compiled
 def find_refused(actions, avail_actions):
     """The first agent whose action is not available, or -1."""
     for agent in range(len(actions)):
@@ -30,7 +29,7 @@ def find_refused(actions, avail_actions):
     return -1
 
 
-@njit(cache=True)
+@compiled
 def step_battle(units, rules, rng_state, actions, last_actions, view):
     """Play one environment step and fill `view` with what is seen after it.
 
@@ -72,9 +71,10 @@ def step_battle(units, rules, rng_state, actions, last_actions, view):
 # numba keeps machine code on disk, and compiles anew when the file of a function has changed. It
 # does not look at the files of the functions that this one calls: step_battle would go on with the
 # battle.py of yesterday. So the code of other sources is deleted here, before the first call can
-# load it. With NUMBA_DISABLE_JIT there is none.
-if hasattr(step_battle, "stats"):
-    drop_stale(Path(step_battle.stats.cache_path), sorted(Path(__file__).parent.glob("*.py")))
+# load it.
+CACHE = cache_folder(step_battle)
+if CACHE is not None:
+    drop_stale(CACHE, sorted(Path(__file__).parent.glob("*.py")))
 
 
 def whole_numbers(actions, shape, what):

@@ -7,7 +7,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from smaclite_jit.arena import (
     EAST,
@@ -21,6 +20,7 @@ from smaclite_jit.arena import (
     state_blocks,
 )
 from smaclite_jit.battle import distance, within
+from smaclite_jit.compile_cache import compiled
 
 ATTACK_OFFERED = 6.0  # distance up to which a target may be commanded
 SIGHT = 9.0
@@ -34,7 +34,7 @@ class View(NamedTuple):
     state: np.ndarray  # (state_size,) float32
 
 
-@njit(cache=True)
+@compiled
 def walkable_at(walkable, x, y):
     # Quirk of the reference: width and height are swapped, which shows on maps that are not square.
     height, width = walkable.shape
@@ -42,7 +42,7 @@ def walkable_at(walkable, x, y):
     return inside and walkable[int(y), int(x)]
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def fill_avail_actions(units, rules, avail_actions):
     """Fill `avail_actions` (n_agents, n_actions) with zeros and ones."""
     kinds = rules.kinds
@@ -75,12 +75,12 @@ def fill_avail_actions(units, rules, avail_actions):
                     avail_actions[agent, FIRST_TARGET + k] = 1
 
 
-@njit(cache=True)
+@compiled
 def share(value, most):
     return value / most if most > 0 else 0.0
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def fill_observations(units, rules, avail_actions, obs):
     """Fill `obs` (n_agents, obs_size).
 
@@ -162,7 +162,7 @@ def fill_observations(units, rules, avail_actions, obs):
         assert at == obs.shape[1], "the blocks do not add up to the size of an observation"
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def fill_state(units, rules, last_actions, n_actions, state):
     """Fill `state` (state_size,).
 
@@ -214,7 +214,7 @@ def fill_state(units, rules, last_actions, n_actions, state):
     assert at == len(state), "the blocks do not add up to the size of the state"
 
 
-@njit(cache=True)
+@compiled
 def observe(units, rules, last_actions, view):
     """Fill the arrays of `view` with what is seen of a battle."""
     fill_avail_actions(units, rules, view.avail_actions)

@@ -17,17 +17,17 @@ van den Berg, Guy, Lin and Manocha, "Reciprocal n-body collision avoidance", Rob
 
 import math
 
-from numba import njit
+from smaclite_jit.compile_cache import compiled
 
 EPSILON = 1e-5
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def cross(ax, ay, bx, by):
     return ax * by - ay * bx
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def set_half_plane(half_planes, n, point_x, point_y, direction_x, direction_y):
     half_planes[n, 0] = point_x
     half_planes[n, 1] = point_y
@@ -35,7 +35,7 @@ def set_half_plane(half_planes, n, point_x, point_y, direction_x, direction_y):
     half_planes[n, 3] = direction_y
 
 
-@njit(cache=True)
+@compiled
 def add_neighbour(half_planes, n, unit, neighbour, combined_radius, share):
     """Append the half-plane of a neighbour.
 
@@ -109,7 +109,7 @@ def add_neighbour(half_planes, n, unit, neighbour, combined_radius, share):
     return n + 1
 
 
-@njit(cache=True)
+@compiled
 def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
     """Append the half-plane of an edge of a rectangle, if it gives one.
 
@@ -275,7 +275,7 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
     return n + 1
 
 
-@njit(cache=True)
+@compiled
 def add_round_end(half_planes, n, unit, radius, px, py):
     """Append the half-plane of the circle around the vertex (px, py)."""
     wx = unit.vx - px
@@ -289,7 +289,7 @@ def add_round_end(half_planes, n, unit, radius, px, py):
     return n + 1
 
 
-@njit(cache=True)
+@compiled
 def best_on_line(half_planes, i, max_speed, goal_x, goal_y, direction_mode):
     """LP-1: the best point on line i that the half-planes before permit, as (found, x, y)."""
     cx = half_planes[i, 0]
@@ -333,7 +333,7 @@ def best_on_line(half_planes, i, max_speed, goal_x, goal_y, direction_mode):
     return True, cx + z * tx, cy + z * ty
 
 
-@njit(cache=True)
+@compiled
 def best_velocity(half_planes, n, max_speed, goal_x, goal_y, direction_mode):
     """LP-2: returns (index of the first half-plane that cannot be kept, or n; x, y).
 
@@ -362,7 +362,7 @@ def best_velocity(half_planes, n, max_speed, goal_x, goal_y, direction_mode):
     return n, x, y
 
 
-@njit(cache=True)
+@compiled
 def new_velocity(half_planes, n_obstacle, n, max_speed, goal_x, goal_y, scratch):
     """Find the permitted velocity that is closest to the goal, or the one that violates least.
 

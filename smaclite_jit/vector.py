@@ -8,10 +8,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from numba import njit
 
 from smaclite_jit.arena import Rules
-from smaclite_jit.compile_cache import announce
+from smaclite_jit.compile_cache import announce, compiled
 from smaclite_jit.environment import (
     NOT_YET,
     SMACliteEnv,
@@ -43,7 +42,7 @@ class Outcome(NamedTuple):
     won: np.ndarray
 
 
-@njit(cache=True)
+@compiled
 def step_battles(battles, rules, first_units, limit, actions, view, final_view, outcome):
     """Play one environment step of every battle. Battles that end are reset in the same step.
 
