@@ -178,7 +178,10 @@ def nearest_foe(units, kinds, i, largest_radius, attackers_from_afar):
 
 @compiled
 def weakest_patient(units, kinds, i, largest_radius):
-    """The comrade that enemy healer i picks, and the speed of the slowest around, or infinity."""
+    """The comrade that enemy healer i picks, and the speed of the slowest around, or infinity.
+
+    It may pick itself if it can heal its own plane, but is not one of those whose speed counts.
+    """
     unit = units[i]
     kind = kinds[i]
     best = NOBODY
@@ -186,14 +189,13 @@ def weakest_patient(units, kinds, i, largest_radius):
     for j in range(len(units)):
         comrade = units[j]
         comrade_kind = kinds[j]
-        if j == i or not comrade_kind.enemy or not comrade.alive:
-            continue
-        if not can_hit(kind, comrade_kind):
+        if not comrade_kind.enemy or not comrade.alive or not can_hit(kind, comrade_kind):
             continue
         d = distance(unit, comrade)
         if d > kind.scan_range + largest_radius:
             continue
-        slowest = min(slowest, comrade_kind.speed)
+        if j != i:
+            slowest = min(slowest, comrade_kind.speed)
         if comrade.hp <= 0 or not d < kind.scan_range + comrade_kind.radius:
             continue
         needs_me = comrade.hp < comrade_kind.max_hp or comrade.target != NOBODY
