@@ -9,7 +9,16 @@ GROUND = 0
 AIR = 1
 COLOSSUS = 2
 PLANES = {"GROUND": GROUND, "AIR": AIR, "COLOSSUS": COLOSSUS}
-ATTRIBUTES = ("LIGHT", "ARMORED", "BIOLOGICAL", "MECHANICAL", "PSIONIC", "MASSIVE", "STRUCTURE")
+ATTRIBUTES = (
+    "LIGHT",
+    "ARMORED",
+    "BIOLOGICAL",
+    "MECHANICAL",
+    "PSIONIC",
+    "MASSIVE",
+    "STRUCTURE",
+    "HEROIC",
+)
 MELEE = 0.1  # the attack range of units that fight hand to hand
 
 
@@ -34,7 +43,7 @@ class UnitType:
     size : float
         The diameter, in cells.
     attributes : tuple of str
-        Any of LIGHT, ARMORED, BIOLOGICAL, MECHANICAL, PSIONIC, MASSIVE and STRUCTURE.
+        Any of LIGHT, ARMORED, BIOLOGICAL, MECHANICAL, PSIONIC, MASSIVE, STRUCTURE and HEROIC.
     valid_targets : tuple of str
         The planes of the units that it can hit or heal: GROUND, AIR, COLOSSUS.
     shield : float
