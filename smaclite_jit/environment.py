@@ -89,7 +89,12 @@ def whole_numbers(actions, shape, what):
 
 
 class AvailableActions(gym.spaces.Tuple):
-    """The agents' action spaces. Samples are available now: other actions are refused."""
+    """The agents' action spaces. Samples are available now: other actions are refused.
+
+    gymnasium's checker plays a step at most, seeds this space, samples, resets, and only then plays
+    the sample. So within the first step of a battle, the first sample after a seed is of actions
+    that are available now and after a reset.
+    """
 
     def __init__(self, env):
         super().__init__([gym.spaces.Discrete(env.n_actions) for _ in range(env.n_agents)])
@@ -105,11 +110,10 @@ class AvailableActions(gym.spaces.Tuple):
         if mask is not None or probability is not None:
             return super().sample(mask=mask, probability=probability)
         avail_actions = self.env.avail_actions
-        if self.just_seeded:
-            # gymnasium's checker seeds, samples, resets and only then plays the sample.
-            self.just_seeded = False
+        if self.just_seeded and self.env.steps <= 1:
             both = avail_actions & self.first_avail_actions
             avail_actions = np.where(both.any(axis=1, keepdims=True), both, avail_actions)
+        self.just_seeded = False
         return super().sample(mask=tuple(avail_actions.astype(np.int8)))
 
 
@@ -208,6 +212,7 @@ class SMACliteEnv(gym.Env):
         self.units = arena.first_units.copy()  # (units,) of arena.UNIT
         self.rng_state = np.zeros(6, np.uint64)
         self.last_actions = np.full(self.n_agents, NOT_YET)
+        self.steps = 0  # since the battle has begun
         self.avail_actions = np.zeros((self.n_agents, self.n_actions), np.uint8)
         self.obs = np.zeros((self.n_agents, self.obs_size), np.float32)
         self.state = np.zeros(self.state_size, np.float32)
@@ -270,6 +275,7 @@ class SMACliteEnv(gym.Env):
             self.seeded = True
         self.units[:] = self.arena.first_units
         self.last_actions[:] = NOT_YET
+        self.steps = 0
         self.observe()
         if self.renderer is not None:
             self.renderer.reset()
@@ -323,6 +329,7 @@ class SMACliteEnv(gym.Env):
             raise ValueError(
                 f"agent {refused} cannot take action {action} now; available are {available}"
             )
+        self.steps += 1
         if self.renderer is not None:
             self.renderer.note(before, actions, reward)
             if self.render_mode == "human":
