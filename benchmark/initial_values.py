@@ -1,4 +1,4 @@
-"""How large is Q_tot before training? The mean of its absolute value over steps of random play, for scripts of yours.
+"""How large is Q_tot before training? The mean of |Q_tot| over random play, for scripts of yours.
 
 python benchmark/initial_values.py cleanmarl/qmix.py my_qmix.py
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
+from policies import random_actions
 
 from cleanmarl.env_wrappers import make_env
 
@@ -26,40 +27,40 @@ class Args:
     """environment steps"""
 
 
+@torch.inference_mode()
 def initial_value(script, task, seed, steps):
-    """Mean |Q_tot| of the actions played at random."""
+    """Mean |Q_tot| of the actions played at random. `script` is its global variables."""
     torch.manual_seed(seed)
-    rng, env = np.random.default_rng(seed), make_env(*task.split(":"), seed=seed)
-    (n_agents, obs_dim), (state_dim,) = (
-        env.observation_space["obs"].shape,
-        env.observation_space["state"].shape,
-    )
-    q_network = script["QNetwork"](obs_dim, int(env.action_space.nvec[0]), 64, 1)
-    mixer, values, obs = script["Mixer"](n_agents, state_dim, 64), [], env.reset()[0]
-    with torch.inference_mode():
-        for _ in range(steps):
-            actions = np.where(
-                obs["avail_actions"], rng.random(obs["avail_actions"].shape), -1
-            ).argmax(axis=1)
-            q_values = q_network(torch.as_tensor(obs["obs"]))[range(n_agents), actions]
-            values.append(abs(mixer(q_values, torch.as_tensor(obs["state"])).item()))
-            obs, _, terminated, truncated, _ = env.step(actions)
-            if terminated or truncated:
-                obs = env.reset()[0]
+    rng = np.random.default_rng(seed)
+    env_type, env_name = task.split(":")
+    env = make_env(env_type, env_name, seed=seed)
+    n_agents, obs_dim = env.observation_space["obs"].shape
+    n_agents, n_actions = env.observation_space["avail_actions"].shape
+    (state_dim,) = env.observation_space["state"].shape
+    q_network = script["QNetwork"](obs_dim, n_actions, 64, 1)
+    mixer = script["Mixer"](n_agents, state_dim, 64)
+    values = []
+    obs, _ = env.reset()
+    for _ in range(steps):
+        actions = random_actions(obs["avail_actions"], rng)
+        q_values = q_network(torch.as_tensor(obs["obs"]))  # (n_agents, n_actions)
+        q_values = q_values[range(n_agents), actions]
+        q_total = mixer(q_values, torch.as_tensor(obs["state"]))
+        values.append(abs(q_total.item()))
+        obs, _, terminated, truncated, _ = env.step(actions)
+        if terminated or truncated:
+            obs, _ = env.reset()
     return np.mean(values)
 
 
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
-    print("| script | " + " | ".join(args.tasks) + " |\n|-|" + "-|" * len(args.tasks))
+    print("| script | " + " | ".join(args.tasks) + " |")
+    print("|-|" + "-|" * len(args.tasks))
     for path in args.scripts:
         script = runpy.run_path(str(path))
-        means = [
-            [initial_value(script, task, seed, args.steps) for seed in args.seeds]
-            for task in args.tasks
-        ]
-        print(
-            f"| {path.name} | "
-            + " | ".join(f"{np.mean(m):.2f} ({min(m):.2f} to {max(m):.2f})" for m in means)
-            + " |"
-        )
+        cells = [path.name]
+        for task in args.tasks:
+            means = [initial_value(script, task, seed, args.steps) for seed in args.seeds]
+            cells.append(f"{np.mean(means):.2f} ({min(means):.2f} to {max(means):.2f})")
+        print("| " + " | ".join(cells) + " |")

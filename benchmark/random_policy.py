@@ -1,6 +1,6 @@
-"""The mean return of agents that draw uniformly from their available actions: what learning must beat.
+"""The mean return of agents that draw from their available actions: what learning must beat.
 
-python benchmark/random_policy.py --env-type lbf --env-name Foraging-5x5-2p-1f-v3 --episodes 1000
+python benchmark/random_policy.py --env-type lbf --env-name Foraging-5x5-2p-1f-v3
 """
 
 from dataclasses import dataclass
@@ -25,20 +25,24 @@ class Args:
     """seed of the environment and of the actions"""
 
 
+def play_episode(env, rng):
+    """Play one episode at random. Returns its return."""
+    episode_return = 0
+    obs, _ = env.reset()
+    terminated = truncated = False
+    while not (terminated or truncated):
+        # Not policies.random_actions, whose draws are others: published figures come from these.
+        actions = np.array([rng.choice(np.flatnonzero(row)) for row in obs["avail_actions"]])
+        obs, reward, terminated, truncated, _ = env.step(actions)
+        episode_return += reward
+    return episode_return
+
+
 if __name__ == "__main__":
     args = tyro.cli(Args)
-    env, rng = (
-        make_env(args.env_type, args.env_name, args.env_family, seed=args.seed),
-        np.random.default_rng(args.seed),
-    )
-    returns = np.zeros(args.episodes)
-    for episode in range(args.episodes):
-        (obs, _), terminated, truncated = env.reset(), False, False
-        while not (terminated or truncated):
-            actions = np.array([rng.choice(np.flatnonzero(row)) for row in obs["avail_actions"]])
-            obs, reward, terminated, truncated, _ = env.step(actions)
-            returns[episode] += reward
+    env = make_env(args.env_type, args.env_name, args.env_family, seed=args.seed)
+    rng = np.random.default_rng(args.seed)
+    returns = np.array([play_episode(env, rng) for _ in range(args.episodes)])
     error = 1.96 * returns.std(ddof=1) / args.episodes**0.5
-    print(
-        f"{args.env_name}: mean return {returns.mean():.2f} +- {error:.2f} (95%), {args.episodes} episodes"
-    )
+    mean = f"{returns.mean():.2f} +- {error:.2f} (95%)"
+    print(f"{args.env_name}: mean return {mean}, {args.episodes} episodes")

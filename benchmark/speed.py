@@ -1,14 +1,19 @@
-"""How fast and how large is everything? Each part is a markdown table. One core, one process for each measurement.
+"""How fast and how large is everything? Each part is a markdown table.
 
     python benchmark/speed.py
     python benchmark/speed.py --parts simulator --maps 3m MMM
     python benchmark/speed.py --parts scripts --scripts qmix --tasks lbf:Foraging-8x8-2p-2f-v3
 
-Measure on a machine that does nothing else. Rates of many machines drift: compare within one table.
+One core, and a process for each measurement. Measure on a machine that does nothing else. Rates of
+many machines drift: compare within one table.
 """
 
+import ast
+import contextlib
 import copy
 import importlib
+import io
+import math
 import multiprocessing
 import os
 import platform
@@ -20,48 +25,49 @@ import statistics
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
 import torch
 import tyro
+from machine import cpu_name
+from policies import random_actions
 from suites import REPO, SCRIPTS, usage_error
 
 import smaclite_jit
 from cleanmarl.env_wrappers import make_env
 
-PARTS = ("environments", "simulator", "scripts", "updates", "replay")
-# Steps per second of the original smaclite (Python collision avoidance) on a machine of this kind, measured likewise.
+# Steps per second of the original smaclite (Python collision avoidance), on a machine of this kind.
 ORIGINAL = {"3m": 126, "2s3z": 115, "MMM": 64, "27m_vs_30m": 34}
-# The first of these words that a line of the main loop contains tells what the line is for.
-PURPOSES = {
-    "evaluation": ("evaluate(",),
-    "environment": ("env.step(", "env.reset(", "envs.step(", "envs.reset("),
-    "sampling": ("buffer.sample(",),
-    "learning": (
-        "td_target",
-        "loss",
-        "optimizer",
-        "backward(",
-        "grad",
-        "isfinite",
-        "soft_update(",
-        "chunk",
-    ),
-    "logging": ("writer", "progress", "metrics", "rollout"),
-    "acting": ("q_network(", "avail_actions = ", "select_actions(", "inference_mode", "epsilon"),
-    "collecting": ("episode", "buffer.add("),
+
+# What a line of a script's main loop is for: what the comment at the head of its phase says, but
+# for lines with a call that belongs elsewhere. Look at both again whenever a loop is rewritten.
+PHASES = {
+    "# Act": "acting",
+    "# Remember": "collecting",
+    "# Learn": "learning",
+    "# Move the target networks": "learning",
+    "# Log": "logging",
+    "# Evaluate": "evaluation",
+}
+CALLS = {
+    "env.step(": "environment",
+    "env.reset(": "environment",
+    "envs.step(": "environment",
+    "envs.reset(": "environment",
+    "buffer.sample(": "sampling",
+    "buffer.add(": "collecting",
 }
 
 
 @dataclass
 class Args:
-    parts: tuple[str, ...] = PARTS
+    parts: tuple[str, ...] = ("environments", "simulator", "scripts", "updates", "replay")
     """environments, simulator, scripts, updates, replay: only these tables"""
     tasks: tuple[str, ...] = (
         "smaclite:3m",
@@ -89,8 +95,9 @@ class Args:
 
 
 def alone(core, function, *args):
-    """What a function returns in a new process of its own, on one core and with one torch thread."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), prepare, (core,)) as executor:
+    """What a function returns in a new process, on one core and with one torch thread."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, prepare, (core,)) as executor:
         return executor.submit(function, *args).result()
 
 
@@ -100,300 +107,366 @@ def prepare(core):
         os.sched_setaffinity(0, {core})
 
 
-def rate(step, count, seconds):
-    """How often a second `step`, which counts for `count`, can be called."""
-    calls, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds:
+# Environments and the simulator
+
+
+def rate(step, seconds):
+    """How often a second `step` can be called."""
+    calls = 0
+    start = time.perf_counter()
+    elapsed = 0
+    while elapsed < seconds:
         step()
         calls += 1
-    return calls * count / elapsed
+        elapsed = time.perf_counter() - start
+    return calls / elapsed
 
 
-def choose(rng, avail_actions):
-    """A random available action for every agent: (..., n_agents, n_actions) -> (..., n_agents)."""
-    return np.where(avail_actions, rng.random(avail_actions.shape), -1.0).argmax(axis=-1)
+def pettingzoo_stepper(env):
+    """A step of a parallel environment under the random policy of PettingZoo's documentation."""
 
-
-def bare_stepper(env_type, env_name):
-    """A step of the environment itself under a random policy as its package's documentation has it."""
-    env = make_env(env_type, env_name, "mpe", seed=1).unwrapped.env
-    env.reset(seed=1)
-
-    def step_pettingzoo():
+    def step():
         env.step({agent: env.action_space(agent).sample() for agent in env.agents})
         if not env.agents:
             env.reset()
 
-    def step_gymnasium():
+    env.reset(seed=1)
+    return step
+
+
+def gymnasium_stepper(env):
+    """A step of an environment under the random policy of gymnasium's documentation."""
+
+    def step():
         _, _, terminated, truncated, _ = env.step(env.action_space.sample())
         if terminated or truncated:
             env.reset()
 
-    if env_type == "smaclite":
-        return single_stepper(env_name)
-    return step_pettingzoo if env_type == "pz" else step_gymnasium
-
-
-def single_stepper(name):
-    """A step of one battle; observations, state and available actions are read, too."""
-    env, rng = gym.make(f"smaclite_jit/{name}-v0"), np.random.default_rng(0)
     env.reset(seed=1)
+    return step
+
+
+def battle_stepper(name):
+    """A step of one battle; observations, state and available actions are read, too."""
+    env = gym.make(f"smaclite_jit/{name}-v0")
     battle = env.unwrapped
+    rng = np.random.default_rng(0)
 
     def step():
-        _, _, terminated, truncated, _ = env.step(choose(rng, np.array(battle.get_avail_actions())))
+        avail_actions = np.array(battle.get_avail_actions())
+        _, _, terminated, truncated, _ = env.step(random_actions(avail_actions, rng))
         battle.get_state()
         if terminated or truncated:
             env.reset()
 
+    env.reset(seed=1)
     return step
 
 
-def vector_stepper(name, num_envs):
+def battles_stepper(name, num_envs):
     """A step of many battles in one call."""
-    envs, rng = (
-        gym.make_vec(f"smaclite_jit/{name}-v0", num_envs, arrays=True),
-        np.random.default_rng(0),
-    )
-    obs = envs.reset(seed=1)[0]
+    envs = gym.make_vec(f"smaclite_jit/{name}-v0", num_envs, arrays=True)
+    rng = np.random.default_rng(0)
+    obs, _ = envs.reset(seed=1)
 
     def step():
         nonlocal obs
-        obs = envs.step(choose(rng, obs["avail_actions"]))[0]
+        obs, *_ = envs.step(random_actions(obs["avail_actions"], rng))
 
     return step
 
 
 def wrapped_stepper(env_type, env_name):
     """A step of the environment as the scripts see it, with actions that are available."""
-    env, rng = make_env(env_type, env_name, "mpe", seed=1), np.random.default_rng(0)
-    obs = env.reset()[0]
+    env = make_env(env_type, env_name, "mpe", seed=1)
+    rng = np.random.default_rng(0)
+    obs, _ = env.reset()
 
     def step():
         nonlocal obs
-        obs, _, terminated, truncated, _ = env.step(choose(rng, obs["avail_actions"]))
+        obs, _, terminated, truncated, _ = env.step(random_actions(obs["avail_actions"], rng))
         if terminated or truncated:
-            obs = env.reset()[0]
+            obs, _ = env.reset()
 
     return step
 
 
-def measure_environment(args, task):
+def measure_environment(task, rounds, seconds):
+    """Steps per second of the environment itself, and as the scripts see it."""
     env_type, env_name = task.split(":")
-    steppers = bare_stepper(env_type, env_name), wrapped_stepper(env_type, env_name)
-    rounds = [[rate(step, 1, args.seconds) for step in steppers] for _ in range(args.rounds)]
-    return [statistics.median(column) for column in zip(*rounds)]
+    if env_type == "smaclite":
+        bare = battle_stepper(env_name)
+    elif env_type == "pz":
+        bare = pettingzoo_stepper(make_env(env_type, env_name, "mpe", seed=1).env)
+    else:
+        bare = gymnasium_stepper(make_env(env_type, env_name, seed=1).env)
+    wrapped = wrapped_stepper(env_type, env_name)
+    bare_rates = []
+    wrapped_rates = []
+    for _ in range(rounds):
+        bare_rates.append(rate(bare, seconds))
+        wrapped_rates.append(rate(wrapped, seconds))
+    return statistics.median(bare_rates), statistics.median(wrapped_rates)
 
 
-def measure_simulator(args, name):
-    steppers = (single_stepper(name), 1), (vector_stepper(name, args.num_envs), args.num_envs)
-    rounds = [
-        [rate(step, count, args.seconds) for step, count in steppers] for _ in range(args.rounds)
-    ]
-    return [
-        *(statistics.median(column) for column in zip(*rounds)),
-        statistics.median(b / a for a, b in rounds),
-    ]
+def measure_simulator(name, num_envs, rounds, seconds):
+    """Steps per second of one battle and of many in one call, and the ratio of these."""
+    one = battle_stepper(name)
+    many = battles_stepper(name, num_envs)
+    one_rates = []
+    many_rates = []
+    ratios = []
+    for _ in range(rounds):
+        one_rates.append(rate(one, seconds))
+        many_rates.append(num_envs * rate(many, seconds))
+        ratios.append(many_rates[-1] / one_rates[-1])
+    return statistics.median(one_rates), statistics.median(many_rates), statistics.median(ratios)
 
 
-def watch(path, counts):
+# Scripts
+
+
+def purposes_of_lines(source):
+    """What each line of a script's main loop is for: number of the line -> purpose."""
+    lines = source.splitlines()
+    purposes = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.While) and "global_step" in ast.unparse(node.test):
+            purpose = "other"
+            for number in range(node.lineno, node.end_lineno + 1):
+                line = lines[number - 1]
+                for comment, phase in PHASES.items():
+                    if re.match(rf" *{comment}\b", line):
+                        purpose = phase
+                purposes[number] = purpose
+                for call, belongs_to in CALLS.items():
+                    if call in line:
+                        purposes[number] = belongs_to
+    return purposes
+
+
+def sampler(path, counts):
     """A signal handler that counts what the main loop of the script at `path` is busy with."""
-    lines = path.read_text().splitlines()
+    purposes = purposes_of_lines(path.read_text())
 
     def handler(_, frame):
-        while frame and not (
-            frame.f_code.co_filename == str(path) and frame.f_code.co_name == "<module>"
-        ):
+        # From what was interrupted up to the line of the main program that has called it.
+        while frame is not None:
+            code = frame.f_code
+            if code.co_filename == str(path) and code.co_name == "<module>":
+                break
             frame = frame.f_back
-        if frame and "progress" in frame.f_globals:
-            line = lines[frame.f_lineno - 1]
-            counts[
-                next(
-                    (name for name, words in PURPOSES.items() if any(w in line for w in words)),
-                    "other",
-                )
-            ] += 1
+        if frame is None:
+            return
+        if frame.f_lineno is None:  # Python has a few instructions that belong to no line
+            counts["other"] += 1
+        elif frame.f_lineno in purposes:
+            counts[purposes[frame.f_lineno]] += 1
 
     return handler
 
 
 def run_script(script, task, *arguments):
-    """A script's main program, in this process: its global variables, and where the time of its loop went."""
-    path, counts = REPO / "cleanmarl" / f"{script}.py", Counter()
+    """Run a script in this process, in a folder that is thrown away.
+
+    Returns its global variables, its seconds, and counts of what its main loop was busy with.
+    """
+    path = REPO / "cleanmarl" / f"{script}.py"
     env_type, env_name = task.split(":")
     sys.argv = [path.name, "--env-type", env_type, "--env-name", env_name, *map(str, arguments)]
-    signal.signal(signal.SIGALRM, watch(path, counts))
-    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as sys.stderr:
+    counts = Counter()
+    signal.signal(signal.SIGALRM, sampler(path, counts))
+    output = io.StringIO()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(output),
+    ):
         os.chdir(folder)
-        sys.stdout = sys.stderr
         signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
-        program = runpy.run_path(str(path), run_name="__main__")
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        program["seconds"] = time.time() - program["start_time"]
-        os.chdir("/")
-    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-    return program, counts
+        try:
+            program = runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as stop:
+            last_line = output.getvalue().strip().rpartition("\n")[-1]
+            raise RuntimeError(last_line or f"{path.name} ended: {stop}") from stop
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            os.chdir("/")
+        seconds = time.time() - program["start_time"]
+    return program, seconds, counts
 
 
-def measure_script(args, script, task):
-    """Steps per second with default arguments, evaluation and logging included; peak MB; shares of time."""
-    program, counts = run_script(script, task, "--total-timesteps", args.steps)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-        2**20 if sys.platform == "darwin" else 2**10
-    )
-    shares = ", ".join(
-        f"{name} {count / counts.total():.0%}" for name, count in counts.most_common()
-    )
-    return program["global_step"] / program["seconds"], peak, shares
+def measure_script(script, task, steps):
+    """Steps per second with default arguments, evaluation and logging included.
+
+    Also the peak memory in MB, and the shares of time in words.
+    """
+    program, seconds, counts = run_script(script, task, "--total-timesteps", steps)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # kB on Linux
+    if sys.platform == "darwin":
+        peak = peak / 2**10  # bytes there
+    shares = []
+    for purpose, count in counts.most_common():
+        shares.append(f"{purpose} {count / counts.total():.0%}")
+    return program["global_step"] / seconds, peak, ", ".join(shares)
 
 
 def measure_replay(script, name):
     """Bytes of the replay buffer for each environment step, after random play without learning."""
     never = 10**9
-    arguments = (
-        "--total-timesteps",
-        2000,
-        "--start-e",
-        1,
-        "--end-e",
-        1,
-        "--train-freq",
-        never,
-        "--num-eval-ep",
-        1,
-    )
-    buffer = run_script(script, f"smaclite:{name}", *arguments, "--eval-steps", never)[0]["buffer"]
-    size = sum(tensor.nbytes for episode in buffer.episodes for tensor in episode.values())
-    return size / sum(len(episode["reward"]) for episode in buffer.episodes)
+    at_random = f"--total-timesteps 2000 --start-e 1 --end-e 1 --train-freq {never}"
+    no_evaluation = f"--eval-steps {never} --num-eval-ep 1"
+    words = f"{at_random} {no_evaluation}".split()
+    program, _, _ = run_script(script, f"smaclite:{name}", *words)
+    size = 0
+    steps = 0
+    for episode in program["buffer"].episodes:
+        size += sum(tensor.nbytes for tensor in episode.values())
+        steps += len(episode["reward"])
+    return size / steps
 
 
-def update_time(
-    script, batch_size=10, length=60, n_agents=3, obs_dim=30, state_dim=48, n_actions=9
-):
-    """Median seconds of one update at this size: TD target, loss, gradient, optimizer and target networks."""
-    m, defaults = (
-        importlib.import_module(f"cleanmarl.{script}"),
-        SimpleNamespace(gamma=0.99, double_q=False),
-    )
-    q_network, mixer = m.QNetwork(obs_dim, n_actions, 64, 1), m.Mixer(n_agents, state_dim, 64)
-    target_q_network, target_mixer = copy.deepcopy(q_network), copy.deepcopy(mixer)
+def measure_update(script):
+    """Median seconds of one update: TD target, loss, gradient, optimizer and target networks."""
+    batch_size = 10
+    length = 60
+    n_agents = 3
+    obs_dim = 30
+    state_dim = 48
+    n_actions = 9
+    m = importlib.import_module(f"cleanmarl.{script}")
+    args = SimpleNamespace(gamma=0.99, double_q=False)
+    q_network = m.QNetwork(obs_dim, n_actions, 64, 1)
+    mixer = m.Mixer(n_agents, state_dim, 64)
+    target_q_network = copy.deepcopy(q_network)
+    target_mixer = copy.deepcopy(mixer)
     parameters = [*q_network.parameters(), *mixer.parameters()]
     target_parameters = [*target_q_network.parameters(), *target_mixer.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=0.0005, fused=True)
-    soft_update = m.get_ema_multi_avg_fn(0.99)
-    rows = length + (script == "qmix_memefficient")
+    shape = (batch_size, length) if script == "qmix_lstm" else (batch_size * length,)
     batch = {
-        "obs": torch.randn(batch_size, rows, n_agents, obs_dim),
-        "next_obs": torch.randn(batch_size, rows, n_agents, obs_dim),
-        "states": torch.randn(batch_size, rows, state_dim),
-        "next_states": torch.randn(batch_size, rows, state_dim),
-        "actions": torch.randint(n_actions, (batch_size, length, n_agents)),
-        "reward": torch.randn(batch_size, length),
-        "done": torch.zeros(batch_size, length, dtype=torch.bool),
-        "next_avail_actions": torch.rand(batch_size, length, n_agents, n_actions) < 0.7,
-        "mask": torch.ones(batch_size, length, dtype=torch.bool),
+        "obs": torch.randn(*shape, n_agents, obs_dim),
+        "next_obs": torch.randn(*shape, n_agents, obs_dim),
+        "states": torch.randn(*shape, state_dim),
+        "next_states": torch.randn(*shape, state_dim),
+        "actions": torch.randint(n_actions, (*shape, n_agents)),
+        "reward": torch.randn(*shape),
+        "done": torch.zeros(*shape, dtype=torch.bool),
+        "next_avail_actions": torch.rand(*shape, n_agents, n_actions) < 0.7,
+        "mask": torch.ones(*shape, dtype=torch.bool),  # the LSTM's
     }
-    if script == "qmix_memefficient":
-        batch |= {key: value[:, :-1] for key, value in batch.items() if value.shape[1] == rows}
-    if script != "qmix_lstm":
-        batch = {key: value.flatten(0, 1) for key, value in batch.items()}
     seconds = []
     for _ in range(100):
         start = time.perf_counter()
-        td_target = m.compute_td_target(q_network, target_q_network, target_mixer, batch, defaults)
-        hidden = [None] if script == "qmix_lstm" else []
-        loss = m.td_loss(q_network, mixer, batch, td_target, *hidden)
-        optimizer.zero_grad()
-        (loss[0] if script == "qmix_lstm" else loss).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, torch.inf)
-        optimizer.step()
-        soft_update(target_parameters, parameters, None)
+        td_target = m.compute_td_target(q_network, target_q_network, target_mixer, batch, args)
+        if script == "qmix_lstm":
+            loss, _ = m.td_loss(q_network, mixer, batch, td_target, None)
+        else:
+            loss = m.td_loss(q_network, mixer, batch, td_target)
+        m.gradient_step(optimizer, parameters, loss, math.inf)
+        m.soft_update(target_parameters, parameters, 0.01)
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
 
-def row(*cells):
-    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+# Tables
 
 
-def header(title, *columns):
+def print_row(*cells):
+    print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def print_header(title, *columns):
     print(f"\n### {title}\n")
-    row(*columns)
+    print_row(*columns)
     print("|" + "-|" * len(columns), flush=True)
+
+
+def print_environments(args):
+    title = "Environments, steps per second"
+    print_header(title, "environment", "bare", "as the scripts see it")
+    for task in args.tasks:
+        bare, wrapped = alone(args.core, measure_environment, task, args.rounds, args.seconds)
+        print_row(task, f"{bare:,.0f}", f"{wrapped:,.0f}")
+
+
+def print_simulator(args):
+    rounds = f"median of {args.rounds} rounds of {args.seconds:g} s"
+    title = f"smaclite_jit, steps per second, {rounds}"
+    many_battles = f"{args.num_envs} battles in one call"
+    print_header(title, "map", "original", "one battle", many_battles, "to one")
+    for name in args.maps:
+        one, many, ratio = alone(
+            args.core, measure_simulator, name, args.num_envs, args.rounds, args.seconds
+        )
+        original = str(ORIGINAL.get(name, ""))
+        print_row(name, original, f"{one:,.0f}", f"{many:,.0f}", f"{ratio:.2f} x")
+
+
+def print_scripts(args):
+    title = f"Scripts with default arguments, the first {args.steps:,d} steps"
+    columns = ["steps per second", "peak memory, main process", "where the time goes"]
+    print_header(title, "script", "environment", *columns)
+    for task in args.tasks:
+        for script in args.scripts:
+            speed, peak, shares = alone(args.core, measure_script, script, task, args.steps)
+            print_row(script, task, f"{speed:,.0f}", f"{peak:,.0f} MB", shares)
+
+
+def print_updates(args):
+    size = "10 episodes x 60 steps x 3 agents, 30 numbers an observation, 48 a state"
+    print_header(f"One update: {size}", "script", "time")
+    for script in args.scripts:
+        seconds = alone(args.core, measure_update, script)
+        print_row(script, f"{seconds * 1000:.1f} ms")
+
+
+def print_replay(args):
+    title = "Replay buffer, bytes for each environment step"
+    full = "5,000 episodes of the greatest length"
+    print_header(title, "map", "qmix", "qmix_memefficient", "to qmix", full)
+    for name in args.replay_maps:
+        plain = alone(args.core, measure_replay, "qmix", name)
+        lean = alone(args.core, measure_replay, "qmix_memefficient", name)
+        steps = 5000 * gym.spec(f"smaclite_jit/{name}-v0").max_episode_steps
+        full = f"{plain * steps / 1e9:.1f} / {lean * steps / 1e9:.1f} GB"
+        print_row(name, f"{plain:,.0f}", f"{lean:,.0f}", f"{lean / plain:.2f} x", full)
+
+
+PARTS = {
+    "environments": print_environments,
+    "simulator": print_simulator,
+    "scripts": print_scripts,
+    "updates": print_updates,
+    "replay": print_replay,
+}
+
+
+def check_names(option, names, known):
+    for name in names:
+        if name not in known:
+            usage_error(f"{option}: there is no {name}; choose from {', '.join(known)}")
 
 
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
-    for option, wanted, known in (
-        ("--parts", args.parts, PARTS),
-        ("--scripts", args.scripts, SCRIPTS),
-        ("--maps", args.maps + args.replay_maps, smaclite_jit.MAPS),
-    ):
-        if unknown := [name for name in wanted if name not in known]:
-            usage_error(f"{option}: there is no {unknown[0]}; choose from {', '.join(known)}")
-    if wrong := [task for task in args.tasks if not re.fullmatch("(smaclite|lbf|pz):.+", task)]:
-        usage_error(
-            f"--tasks {wrong[0]}: give it as family:name, for example smaclite:3m or lbf:Foraging-8x8-2p-2f-v3"
-        )
+    check_names("--parts", args.parts, PARTS)
+    check_names("--scripts", args.scripts, SCRIPTS)
+    check_names("--maps", args.maps + args.replay_maps, smaclite_jit.MAPS)
+    for task in args.tasks:
+        if not re.fullmatch("(smaclite|lbf|pz):.+", task):
+            example = "smaclite:3m or lbf:Foraging-8x8-2p-2f-v3"
+            usage_error(f"--tasks {task}: give it as family:name, for example {example}")
 
-    cpu = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        cpu = dict(re.findall(r"^(.+?)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)).get(
-            "model name", cpu
-        )
-    print(
-        f"One core of {cpu}, Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}"
-    )
-    if "environments" in args.parts:
-        header("Environments, steps per second", "environment", "bare", "as the scripts see it")
-        for task in args.tasks:
-            row(
-                task,
-                *(f"{value:,.0f}" for value in alone(args.core, measure_environment, args, task)),
-            )
-    if "simulator" in args.parts:
-        title = (
-            f"smaclite_jit, steps per second, median of {args.rounds} rounds of {args.seconds:g} s"
-        )
-        header(
-            title, "map", "original", "one battle", f"{args.num_envs} battles in one call", "to one"
-        )
-        for name in args.maps:
-            single, vector, ratio = alone(args.core, measure_simulator, args, name)
-            row(name, ORIGINAL.get(name, ""), f"{single:,.0f}", f"{vector:,.0f}", f"{ratio:.2f} x")
-    if "scripts" in args.parts:
-        title = f"Scripts with default arguments, the first {args.steps:,d} steps"
-        header(
-            title,
-            "script",
-            "environment",
-            "steps per second",
-            "peak memory, main process",
-            "where the time goes",
-        )
-        for task in args.tasks:
-            for script in args.scripts:
-                speed, peak, shares = alone(args.core, measure_script, args, script, task)
-                row(script, task, f"{speed:,.0f}", f"{peak:,.0f} MB", shares)
-    if "updates" in args.parts:
-        header(
-            "One update: 10 episodes x 60 steps x 3 agents, 30 numbers an observation, 48 a state",
-            "script",
-            "time",
-        )
-        for script in args.scripts:
-            row(script, f"{alone(args.core, update_time, script) * 1000:.1f} ms")
-    if "replay" in args.parts:
-        names = "qmix", "qmix_memefficient"
-        columns = "map", *names, "to qmix", "5,000 episodes of the greatest length"
-        header("Replay buffer, bytes for each environment step", *columns)
-        for name in args.replay_maps:
-            sizes = [alone(args.core, measure_replay, script, name) for script in names]
-            limit = gym.spec(f"smaclite_jit/{name}-v0").max_episode_steps
-            full = " / ".join(f"{size * 5000 * limit / 1e9:.1f}" for size in sizes)
-            row(
-                name,
-                *(f"{size:,.0f}" for size in sizes),
-                f"{sizes[1] / sizes[0]:.2f} x",
-                f"{full} GB",
-            )
+    versions = f"torch {torch.__version__}, numpy {np.__version__}"
+    print(f"One core of {cpu_name()}, Python {platform.python_version()}, {versions}")
+    failed = []
+    for part, print_table in PARTS.items():
+        if part in args.parts:
+            try:
+                print_table(args)
+            except Exception:  # the other tables are worth having
+                traceback.print_exc()
+                failed.append(part)
+    if failed:
+        sys.exit(f"speed.py: failed: {', '.join(failed)}")

@@ -1,4 +1,4 @@
-"""The suites of the benchmark, tables to read and to change: which command makes which line of which panel."""
+"""The suites of the benchmark, tables to read and to change: each line of each panel's command."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a learning curve: a script, with its arguments, in an environment, for several seeds."""
+    """A line of a learning curve: a script with its arguments in an environment, on some seeds."""
 
     environment: str
     label: str
@@ -25,35 +25,31 @@ class Line:
 
     def folder(self, root, seed):
         """Where a run's files are, below the folder of its suite."""
-        return Path(
-            root,
-            *(part.replace("/", "_") for part in (self.environment, self.label, f"seed{seed}")),
-        )
+        environment = self.environment.replace("/", "_")
+        label = self.label.replace("/", "_")
+        return Path(root, environment, label, f"seed{seed}")
 
 
 def lines(environments, scripts, arguments, variant="", seeds=(1, 2, 3, 4, 5)):
-    """A line for every environment and script. A variant of the arguments is told apart by its label."""
-    return [
-        Line(
-            name,
-            f"{script} ({variant})" if variant else script,
-            script,
-            f"{arguments} --env-name {name}",
-            seeds,
-        )
-        for name in environments
-        for script in scripts
-    ]
+    """A line for every environment and script. Its label tells a variant of the arguments apart."""
+    made = []
+    for name in environments:
+        for script in scripts:
+            label = f"{script} ({variant})" if variant else script
+            made.append(Line(name, label, script, f"{arguments} --env-name {name}", seeds))
+    return made
 
 
 LBF = ("Foraging-5x5-2p-1f-coop-v3", "Foraging-8x8-2p-2f-v3", "Foraging-2s-10x10-4p-2f-v3")
-# The paper's game: acting at random until the end, QMIX finds the 8, and additive value functions settle for 7.
+# The paper's game: acting at random until the end, QMIX finds the 8, and additive value functions
+# settle for 7.
 TWO_STEP_GAME = (
-    "--env-type pz --env-family tests.envs --total-timesteps 2000 --start-e 1 --end-e 1 --polyak 0.1 "
-    "--learning-rate 0.002 --eval-steps 10 --num-eval-ep 1"
+    "--env-type pz --env-family tests.envs --total-timesteps 2000 --start-e 1 --end-e 1 "
+    "--polyak 0.1 --learning-rate 0.002 --eval-steps 10 --num-eval-ep 1"
 )
 
-# Default arguments first. A second line with other arguments, chosen on other seeds than these: `variant`.
+# Default arguments first. A second line with other arguments, chosen on other seeds than these, is
+# a `variant`.
 SUITES = {
     "smaclite": [
         *lines(["3m"], SCRIPTS, "--env-type smaclite"),
@@ -91,13 +87,16 @@ SUITES = {
 # What is worth reaching, of the battles won where there are battles, else of the return.
 THRESHOLDS = {"smaclite": 0.9, "lbf": 0.8, "smoke": 8}
 
-# Known figures. They come from other code and other budgets: something to look at beside ours, no comparison.
+# Known figures. They come from other code and other budgets: something to look at beside ours, no
+# comparison.
 KNOWN = {
     "3m": "QMIX on SMAC (StarCraft II), 2M steps: 0.97",
     "2s3z": "QMIX on SMAC (StarCraft II), 2M steps: 0.95 to 0.99; heuristic 'attack nearest': 0.90",
     "3s5z": "QMIX on SMAC (StarCraft II), 2M steps: 0.88 to 1.00; heuristic 'attack nearest': 0.42",
     "MMM": "QMIX on SMAC (StarCraft II), 2M steps: about 1.00",
-    "Foraging-8x8-2p-2f-v3": "Papoudakis et al. (2021), another task: 8x8-2p-2f-coop, 2M steps: about 0.96",
+    "Foraging-8x8-2p-2f-v3": (
+        "Papoudakis et al. (2021), another task: 8x8-2p-2f-coop, 2M steps: about 0.96"
+    ),
     "two_step_game": "the optimum is 8; additive value functions reach 7 (Rashid et al., 2018)",
 }
 
@@ -115,7 +114,7 @@ def get_suite(name):
 
 
 def read_status(folder):
-    """What is known of the run in a folder: its command, its exit code (None: not finished) and circumstances."""
+    """What is known of a run: its command, its exit code (None: not finished), and more."""
     try:
         return json.loads(Path(folder, "status.json").read_text())
     except (OSError, ValueError):

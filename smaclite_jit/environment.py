@@ -220,8 +220,9 @@ class SMACliteEnv(gym.Env):
         self.warm_up()
         self.observe()
 
-        box = gym.spaces.Box(-1, 1, (self.obs_size,), np.float32)
-        self.observation_space = gym.spaces.Tuple([box] * self.n_agents)
+        self.observation_space = gym.spaces.Tuple(
+            [gym.spaces.Box(-1, 1, (self.obs_size,), np.float32) for _ in range(self.n_agents)]
+        )
         self.action_space = AvailableActions(self)
         self.renderer = None
         if render_mode is not None:

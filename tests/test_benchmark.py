@@ -1,8 +1,8 @@
-"""The benchmark's tools as programs: the smoke suite through run.py and plot.py, failures, and interrupts."""
+"""The benchmark's tools as programs: the smoke suite, its tables, failures, and interrupts."""
 
 import contextlib
+import fcntl
 import importlib
-import io
 import json
 import os
 import re
@@ -10,9 +10,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -22,18 +23,18 @@ from tests.helpers import run as train
 
 KEY = ["environment", "label", "seed"]
 SPREAD = ("--env-type", "pz", "--env-name", "simple_spread_v3")
-
 RESULTS = REPO / "benchmark" / "results"
+PROGRAMS = REPO / "tests" / "programs"
 NEEDS_PROC = pytest.mark.skipif(
     not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc"
 )
 
 
-def start(program, *args, **options):
+def start(program, *args, env=None, **options):
     command = [sys.executable, str(REPO / "benchmark" / f"{program}.py"), *map(str, args)]
-    environ = {
-        key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"
-    } | options.pop("env", {})
+    environ = dict(os.environ)
+    environ.pop("RAY_ADDRESS", None)
+    environ |= env or {}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=REPO, env=environ, **pipes, **options)
 
@@ -45,8 +46,15 @@ def run(program, *args, **options):
     return process.returncode, output + errors
 
 
+@pytest.fixture
+def benchmark(monkeypatch):
+    """A function that imports a module of the benchmark."""
+    monkeypatch.syspath_prepend(str(REPO / "benchmark"))
+    return importlib.import_module
+
+
 def processes_in(folder):
-    """The processes that work in a folder or below, that is the runs, their guards and workers."""
+    """The processes that work in a folder or below, that is the runs, their workers and guards."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has just ended
@@ -60,9 +68,8 @@ def descendants(pid):
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has just ended
-            parents[int(entry.name)] = int(
-                (entry / "stat").read_text().rpartition(")")[2].split()[1]
-            )
+            stat = (entry / "stat").read_text()
+            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
     found = [pid]
     for parent in found:
         found += [child for child, its_parent in parents.items() if its_parent == parent]
@@ -70,25 +77,30 @@ def descendants(pid):
 
 
 def trainings_in(folder):
-    """The runs among the processes of a folder, without what they have started."""
-    pids = processes_in(folder)
-    return [
-        pid
-        for pid in pids
-        if b"cleanmarl" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1]
-    ]
+    """The runs among the processes of a folder, with their workers but without their guards."""
+    found = []
+    for pid in processes_in(folder):
+        program = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1]
+        if Path(program).parent.name == "cleanmarl":
+            found.append(pid)
+    return found
 
 
 def wait_for(condition, seconds=60):
     deadline = time.time() + seconds
-    while not (value := condition()) and time.time() < deadline:
+    value = condition()
+    while not value and time.time() < deadline:
         time.sleep(0.1)
+        value = condition()
     return value
 
 
 def statuses(root):
-    paths = root.glob("smoke/two_step_game/*/seed*/status.json")
-    return {f"{path.parts[-3]}/{path.parts[-2]}": json.loads(path.read_text()) for path in paths}
+    """What the runs of the smoke suite have as status, by names like qmix/seed1."""
+    found = {}
+    for path in root.glob("smoke/two_step_game/*/seed*/status.json"):
+        found[f"{path.parts[-3]}/{path.parts[-2]}"] = json.loads(path.read_text())
+    return found
 
 
 def is_running(pid):
@@ -98,104 +110,203 @@ def is_running(pid):
         return False
 
 
-@pytest.mark.slow
-@NEEDS_PROC
-def test_smoke_suite(tmp_path):
-    """From runs that fail, through the whole suite, to tables and figures, and to these from the CSV files alone."""
-    where = ("smoke", "--runs-dir", tmp_path / "runs")
-    qmix = tmp_path / "runs" / "smoke" / "two_step_game" / "qmix"
+def make_smoke(folder):
+    """Run the smoke suite: first runs of which two fail, then all, then tables and figures."""
+    where = ("smoke", "--runs-dir", folder / "runs")
+    qmix = folder / "runs" / "smoke" / "two_step_game" / "qmix"
     process = start("run", *where, "--scripts", "qmix", "--seeds", 2, -1, 1, "--jobs", 2)
     (killed,) = wait_for(lambda: trainings_in(qmix / "seed2"))
     os.kill(killed, signal.SIGKILL)
     output, errors = process.communicate()
-    assert process.returncode == 1, output + errors
+    failing = {
+        "code": process.returncode,
+        "output": output + errors,
+        "statuses": statuses(folder / "runs"),
+    }
+    (qmix / "seed2" / "remains").touch()
+    shutil.rmtree(qmix / "seed-1")
+    code, output = run("run", *where, "--progress", 2)
+    whole = {"code": code, "output": output, "statuses": statuses(folder / "runs")}
+    code, output = run("plot", *where, "--results-dir", folder / "results")
+    return {"failing": failing, "whole": whole, "plot": {"code": code, "output": output}}
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """The folder of `make_smoke`, and what it returns. Made once for all workers of pytest."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # the workers have it in common
+    folder = base / "smoke_suite"
+    made = folder / "made.json"
+    with open(base / "smoke_suite.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # the remains of a worker that failed
+            folder.mkdir()
+            made.write_text(json.dumps(make_smoke(folder)))
+    return SimpleNamespace(folder=folder, **json.loads(made.read_text()))
+
+
+@pytest.mark.slow
+@NEEDS_PROC
+def test_runs_that_fail_are_reported(smoke):
+    output = smoke.failing["output"]
+    assert smoke.failing["code"] == 1, output
     assert "seed 2: FAILED (exit code 137, SIGKILL), the end of" in output
     assert "seed -1: FAILED (exit code 2), the end of" in output
     assert "    qmix.py: --seed -1 is out of range" in output  # the end of its log
-    assert "seed 1: finished" in output and "1 run finished, 2 failed" in output
-    exit_codes = {name: status["exit_code"] for name, status in statuses(tmp_path / "runs").items()}
+    assert "seed 1: finished" in output
+    assert "1 run finished, 2 failed" in output
+    exit_codes = {name: run["exit_code"] for name, run in smoke.failing["statuses"].items()}
     assert exit_codes == {"qmix/seed2": 137, "qmix/seed-1": 2, "qmix/seed1": 0}
-    (qmix / "seed2" / "remains").touch()
-    shutil.rmtree(qmix / "seed-1")
 
-    code, output = run("run", *where, "--progress", 2)
-    assert code == 0, output
-    assert output.count("skipped") == 1 and "qmix  seed 1: skipped, it is finished" in output
+
+@pytest.mark.slow
+@NEEDS_PROC
+def test_only_what_is_unfinished_runs_again(smoke):
+    output = smoke.whole["output"]
+    assert smoke.whole["code"] == 0, output
+    assert output.count("skipped") == 1
+    assert "qmix  seed 1: skipped, it is finished" in output
+    qmix = smoke.folder / "runs" / "smoke" / "two_step_game" / "qmix"
     assert not (qmix / "seed2" / "remains").exists()
-    done = statuses(tmp_path / "runs")
+    before = smoke.failing["statuses"]["qmix/seed1"]
+    assert smoke.whole["statuses"]["qmix/seed1"] == before
+
+
+@pytest.mark.slow
+@NEEDS_PROC
+def test_what_is_kept_of_a_run(smoke):
+    done = smoke.whole["statuses"]
     assert set(done) == {f"{script}/seed{seed}" for script in SCRIPTS for seed in (1, 2)}
     for name, status in done.items():
         script, seed = name.split("/seed")
-        assert (
-            status["exit_code"] == 0
-            and status["seconds"] > 0
-            and status["machine"]
-            and status["packages"]["torch"]
-        )
+        assert status["exit_code"] == 0
+        assert status["seconds"] > 0
+        assert status["machine"]
+        assert status["packages"]["torch"]
+        assert re.fullmatch(r"unknown|[0-9a-f]{12}(\+dirty)?", status["commit"])
         assert status["command"].startswith(f"python cleanmarl/{script}.py --env-type pz ")
         assert status["command"].endswith(f"--seed {seed}")
-        folder = qmix.parent / script / f"seed{seed}"
+        folder = smoke.folder / "runs" / "smoke" / "two_step_game" / script / f"seed{seed}"
         assert "eval/ep_reward" in (folder / "log.txt").read_text()
         assert list(folder.glob(f"runs/{script}__pz__two_step_game__{seed}__*/events.out.*"))
-        assert name == "qmix/seed1" or (
-            status["command"] in output and f"{script}  seed {seed}: finished" in output
-        )
-    assert "steps/s, " in output and " left" in output and "evaluation: return " in output
 
-    code, output = run("run", *where)  # nothing is left to do
-    assert (
-        code == 0 and output.count("skipped, it is finished") == 8 and "0 runs finished" in output
-    )
-    assert statuses(tmp_path / "runs") == done
 
-    results, again = tmp_path / "results", tmp_path / "again"
-    code, output = run("plot", *where, "--results-dir", results)
+@pytest.mark.slow
+@NEEDS_PROC
+def test_progress_is_reported(smoke):
+    output = smoke.whole["output"]
+    for name, status in smoke.whole["statuses"].items():
+        if name != "qmix/seed1":
+            script, seed = name.split("/seed")
+            assert status["command"] in output
+            assert f"{script}  seed {seed}: finished" in output
+    assert "steps/s, " in output
+    assert " left" in output
+    assert "evaluation: return " in output
+
+
+@pytest.mark.slow
+@NEEDS_PROC
+def test_of_a_finished_suite_nothing_runs(smoke):
+    code, output = run("run", "smoke", "--runs-dir", smoke.folder / "runs")
     assert code == 0, output
+    assert output.count("skipped, it is finished") == 8
+    assert "0 runs finished" in output
+    assert statuses(smoke.folder / "runs") == smoke.whole["statuses"]
+
+
+@pytest.mark.slow
+@NEEDS_PROC
+def test_curves_and_runs_of_a_suite(smoke):
+    assert smoke.plot["code"] == 0, smoke.plot["output"]
+    results = smoke.folder / "results"
     assert (results / "smoke.png").read_bytes().startswith(b"\x89PNG")
     curves = pd.read_csv(results / "smoke.csv")
     assert list(curves) == [*KEY, "step", "seconds", "return", "battle_won", "rollout_return"]
-    assert (
-        len(curves) > 8 * 80 and curves.step.max() == 2000 and curves["return"].between(0, 8).all()
-    )
+    assert len(curves) > 8 * 80
+    assert curves.step.max() == 2000
+    assert curves["return"].between(0, 8).all()
     runs = pd.read_csv(results / "smoke_runs.csv")
-    assert set(runs.command) == {status["command"] for status in done.values()}
-    assert (runs.last_return == 8).all() and (runs.steps == 2000).all()
-    table = (results / "smoke.md").read_text()
-    assert (
-        "| two_step_game | qmix_lstm | 2 | 2,000 | 8.00 [8.00, 8.00] |" in table
-        and "All of the suite" in table
-    )
-    data = json.loads((results / "smoke.json").read_text())["smoke"]["two_step_game"]
+    assert set(runs.command) == {run["command"] for run in smoke.whole["statuses"].values()}
+    assert (runs.last_return == 8).all()
+    assert (runs.steps == 2000).all()
+
+
+@pytest.mark.slow
+@NEEDS_PROC
+def test_the_table_of_a_suite(smoke):
+    table = (smoke.folder / "results" / "smoke.md").read_text()
+    assert "| two_step_game | qmix_lstm | 2 | 2,000 | 8.00 [8.00, 8.00] |" in table
+    assert "All of the suite was run." in table
+
+
+@pytest.mark.slow
+@NEEDS_PROC
+def test_data_for_marl_eval(smoke):
+    data = json.loads((smoke.folder / "results" / "smoke.json").read_text())
+    data = data["smoke"]["two_step_game"]
     assert set(data) == set(SCRIPTS)
     for algorithm in data.values():
         assert set(algorithm) == {"run_1", "run_2"}
         for steps in algorithm.values():
             assert steps["step_99"] == {"step_count": 2000, "return": [8.0]}
-            assert steps["absolute_metrics"] == {"return": [8.0]} and len(steps) == 101
+            assert steps["absolute_metrics"] == {"return": [8.0]}
+            assert len(steps) == 101
 
-    again.mkdir()
+
+def assert_same_results(results, others):
+    for name in ("smoke.csv", "smoke_runs.csv", "smoke.md", "smoke.json"):
+        assert (results / name).read_bytes() == (others / name).read_bytes(), name
+
+
+def copy_csv(results, folder):
     for name in ("smoke.csv", "smoke_runs.csv"):  # all else follows from these
-        shutil.copy(results / name, again)
-    code, output = run("plot", "smoke", "--from-csv", "--results-dir", again)
-    assert code == 0, output
-    for name in ("smoke.csv", "smoke_runs.csv", "smoke.md", "smoke.json"):
-        assert (results / name).read_bytes() == (again / name).read_bytes(), name
+        shutil.copy(results / name, folder)
 
-    # A clone with only some of the runs: the CSV files keep the others, and nothing changes.
-    for script in SCRIPTS[1:]:
-        shutil.rmtree(qmix.parent / script)
-    shutil.rmtree(qmix / "seed2")
-    code, output = run("plot", *where, "--results-dir", again)
-    assert code == 0 and "1 runs in" in output and "7 others in" in output
-    for name in ("smoke.csv", "smoke_runs.csv", "smoke.md", "smoke.json"):
-        assert (results / name).read_bytes() == (again / name).read_bytes(), name
-    code, output = run("plot", *where, "--results-dir", tmp_path / "one")  # one seed of one line
+
+@pytest.mark.slow
+@NEEDS_PROC
+def test_the_csv_files_are_enough(smoke, tmp_path):
+    copy_csv(smoke.folder / "results", tmp_path)
+    code, output = run("plot", "smoke", "--from-csv", "--results-dir", tmp_path)
     assert code == 0, output
-    table = (tmp_path / "one" / "smoke.md").read_text()
+    assert_same_results(smoke.folder / "results", tmp_path)
+
+
+@pytest.fixture
+def one_run(smoke, tmp_path):
+    """The runs of a clone that has only one of them."""
+    one = Path("smoke", "two_step_game", "qmix", "seed1")
+    shutil.copytree(smoke.folder / "runs" / one, tmp_path / "runs" / one)
+    return tmp_path / "runs"
+
+
+@pytest.mark.slow
+@NEEDS_PROC
+def test_runs_that_are_elsewhere_are_kept(smoke, one_run, tmp_path):
+    copy_csv(smoke.folder / "results", tmp_path)
+    code, output = run("plot", "smoke", "--runs-dir", one_run, "--results-dir", tmp_path)
+    assert code == 0, output
+    assert "1 runs in" in output
+    assert "7 others in" in output
+    assert_same_results(smoke.folder / "results", tmp_path)
+
+
+@pytest.mark.slow
+@NEEDS_PROC
+def test_the_table_of_one_seed(one_run, tmp_path):
+    code, output = run("plot", "smoke", "--runs-dir", one_run, "--results-dir", tmp_path)
+    assert code == 0, output
+    table = (tmp_path / "smoke.md").read_text()
     assert "| two_step_game | qmix | 1 | 2,000 | 8.00 | 8.00 |" in table
-    assert (
-        "- two_step_game, qmix: seeds 2\n- two_step_game, qmix_memefficient: seeds 1 2\n" in table
-    )
+    missing = [
+        "- two_step_game, qmix: seeds 2\n",
+        "- two_step_game, qmix_memefficient: seeds 1 2\n",
+    ]
+    assert "".join(missing) in table
 
 
 @pytest.mark.parametrize(
@@ -212,67 +323,110 @@ def test_published_results_follow_from_their_csv(suite, tmp_path):
     assert not runs.commit.str.contains("dirty|unknown").any()
 
 
+@pytest.fixture
+def kill_what_is_left(tmp_path):
+    """A test that fails leaves processes behind."""
+    yield
+    for pid in processes_in(tmp_path):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+LAST_WORDS = "interrupted: all runs are ended; the same command goes on with the unfinished ones"
+
+
 @pytest.mark.slow
 @NEEDS_PROC
-@pytest.mark.parametrize("how", ["ctrl-c", "SIGKILL"])
-def test_no_process_outlives_the_driver(how, tmp_path):
+@pytest.mark.parametrize(
+    ("program", "how"),
+    [
+        ("run", "ctrl-c"),
+        ("run", "SIGTERM"),
+        ("run", "SIGKILL"),
+        ("run_on_ray", "ctrl-c"),
+        ("run_on_ray", "SIGKILL"),
+    ],
+)
+def test_no_process_outlives_the_driver(program, how, tmp_path, kill_what_is_left):
     args = ("smoke", "--scripts", "qmix_multienvs", "--seeds", 1, "--runs-dir", tmp_path)
-    process = start("run", *args, start_new_session=True)
-    assert wait_for(
-        lambda: len(processes_in(tmp_path)) >= 7
-    )  # the run, its four workers and its two guards
+    # With Ray a run is in a temporary folder. Ray's own must be short, for its sockets.
+    env = {"RAY_ADDRESS": "local", "TMPDIR": str(tmp_path), "RAY_TMPDIR": "/tmp"}
+    process = start(program, *args, env=env, start_new_session=True)
+    # The run, its four workers and its guard.
+    assert wait_for(lambda: len(processes_in(tmp_path)) >= 6)
     pids = [*descendants(process.pid), *processes_in(tmp_path)]
+    for training in trainings_in(tmp_path):  # the run and its workers
+        os.kill(training, signal.SIGSTOP)  # it would end by itself
     if how == "ctrl-c":
         os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
+    elif how == "SIGTERM":
+        process.terminate()
     else:
         process.kill()
     output, errors = process.communicate(timeout=60)
     if how != "SIGKILL":
         assert process.returncode == 130, output + errors
-        assert "interrupted" in output and "Traceback" not in errors
+        assert LAST_WORDS in output
+        assert "Traceback" not in errors
     assert wait_for(lambda: not processes_in(tmp_path))
-    # Killed without a chance to say anything to Ray, it leaves two of Ray's agents, which take their time.
-    assert how == "SIGKILL" or wait_for(lambda: not any(map(is_running, pids)))
-    assert all(status["exit_code"] is None for status in statuses(tmp_path).values())
+    if program == "run" or how != "SIGKILL":
+        assert wait_for(lambda: not any(map(is_running, pids)))
+    # Else Ray has had no chance to end its own processes: two of its agents take their time.
+    assert [status["exit_code"] for status in statuses(tmp_path).values()] == [None]
 
 
 @pytest.mark.parametrize(
-    ("code", "error", "said"), [(0, "node lost", "node lost"), (255, None, "exit code 255")]
+    ("code", "error", "said"), [(0, "node lost", "node lost"), (255, "", "exit code 255")]
 )
-def test_a_run_that_ended_oddly_has_failed(code, error, said, tmp_path, monkeypatch, capsys):
-    """One whose files are lost although its script has ended well; an exit code that looks like a signal's."""
-    monkeypatch.syspath_prepend(str(REPO / "benchmark"))
-    program, suites = importlib.import_module("run"), importlib.import_module("suites")
+def test_a_run_that_ended_oddly_has_failed(code, error, said, tmp_path, benchmark, capsys):
+    """Its script has ended well but its files are lost; its exit code looks like a signal's."""
+    suites = benchmark("suites")
     line = suites.SUITES["smoke"][0]
-    run = program.Run(line, 1, tmp_path, 60)
-    run.folder.mkdir(parents=True)
-    run.status = {"command": run.command, "exit_code": code}
-    assert not run.finish(error)
+    run = benchmark("run").Run(line, 1, tmp_path, 60)
+    run.begin()
+    assert not run.finish({"exit_code": code, "seconds": 1}, "", error)
     assert f"FAILED ({said})" in capsys.readouterr().out
     assert not suites.is_finished(line, run.folder, 1)
 
 
-def test_a_seed_that_is_given_twice_runs_once(monkeypatch):
-    monkeypatch.syspath_prepend(str(REPO / "benchmark"))
-    program = importlib.import_module("run")
+def test_a_seed_that_is_given_twice_runs_once(benchmark):
+    program = benchmark("run")
     chosen = program.select(program.Args("smoke", scripts=("qmix",), seeds=(3, 1, 3)))
     assert [seed for _, seed in chosen] == [3, 1]
 
 
 @pytest.mark.slow
-def test_a_node_without_the_drivers_disk_sends_the_files(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(REPO / "benchmark"))
-    train = importlib.import_module("run").train
+def test_the_files_of_a_run_come_from_its_node(tmp_path, benchmark, monkeypatch):
+    """What a Ray worker does: the run is in a temporary folder there, and nothing is left of it."""
+    monkeypatch.chdir(REPO)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     command = f"python cleanmarl/qmix.py {' '.join(CLOCK)} --total-timesteps 80"
-    *_, status, last = train(command, str(REPO), str(tmp_path / "elsewhere"), "{}", 60)
-    assert status["exit_code"] == 0
-    with tarfile.open(fileobj=io.BytesIO(last["files"])) as tar:
-        names = tar.getnames()
-    assert "./log.txt" in names and any("/events.out." in name for name in names)
+    *_, last = benchmark("run_on_ray").train(command, 60)
+    assert last["outcome"]["exit_code"] == 0
+    assert "eval/ep_reward" in last["log"]
+    assert b"eval/ep_reward" in last["files"]["log.txt"]
+    assert any("/events.out." in name for name in last["files"])
     assert not list(tmp_path.iterdir())
 
 
-# An episode of the clock goes through four states. In simple_spread the landmarks' distances change at every step.
+@pytest.mark.slow
+def test_a_suite_on_ray(tmp_path):
+    args = ("smoke", "--scripts", "qmix", "--seeds", 1, -1, "--runs-dir", tmp_path)
+    code, output = run("run_on_ray", *args, "--progress", 1, env={"RAY_ADDRESS": "local"})
+    assert code == 1, output
+    assert "qmix  seed 1: finished" in output
+    assert "qmix  seed -1: FAILED (exit code 2), the end of" in output
+    assert "    qmix.py: --seed -1 is out of range" in output
+    assert "1 run finished, 1 failed" in output
+    assert " left, evaluation: return " in output  # a progress line
+    assert statuses(tmp_path)["qmix/seed1"]["exit_code"] == 0
+    folder = tmp_path / "smoke" / "two_step_game" / "qmix" / "seed1"
+    assert "eval/ep_reward" in (folder / "log.txt").read_text()
+    assert list(folder.glob("runs/qmix__pz__two_step_game__1__*/model.pt"))
+
+
+# An episode of the clock goes through four states. In simple_spread the landmarks' distances change
+# at every step.
 @pytest.mark.slow
 @pytest.mark.parametrize(("env", "steps", "stuck"), [(CLOCK, 4, 100), (SPREAD, 25, 0)])
 @pytest.mark.parametrize("script", ["qmix", "qmix_lstm"])
@@ -287,62 +441,130 @@ def test_loops_are_counted(script, env, steps, stuck, tmp_path):
 
 @pytest.mark.slow
 def test_speed_has_every_table():
-    few = (
-        "--steps",
-        200,
-        "--rounds",
-        1,
-        "--seconds",
-        0.01,
-        "--num-envs",
-        2,
-        "--maps",
-        "3m",
-        "--replay-maps",
-        "3m",
-    )
-    code, output = run(
-        "speed", *few, "--tasks", "lbf:Foraging-5x5-2p-1f-v3", "--scripts", "qmix", "qmix_lstm"
-    )
+    few = "--steps 200 --rounds 1 --seconds 0.01 --num-envs 2 --maps 3m --replay-maps 3m".split()
+    chosen = "--tasks lbf:Foraging-5x5-2p-1f-v3 --scripts qmix qmix_lstm".split()
+    code, output = run("speed", *few, *chosen)
     assert code == 0, output
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in output.splitlines()
-        if line[:2] == "| "
-    ]
-    names = "environment lbf:Foraging-5x5-2p-1f-v3 map 3m script qmix qmix_lstm script qmix qmix_lstm map 3m"
+    rows = []
+    for line in output.splitlines():
+        if line.startswith("| "):
+            rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    names = (
+        "environment lbf:Foraging-5x5-2p-1f-v3 map 3m script qmix qmix_lstm "
+        "script qmix qmix_lstm map 3m"
+    )
     assert [row[0] for row in rows] == names.split()
     shares = [int(share) for share in re.findall(r"(\d+)%", rows[5][-1])]
     assert 97 <= sum(shares) <= 103
-    # A step of 3m: observations (3, 33), state (48,), both again, available actions (3, 9), actions, reward, done.
+    # A step of 3m: observations (3, 33), state (48,), both again, available actions (3, 9),
+    # actions, reward, done.
     assert rows[-1][1] == f"{4 * 2 * (3 * 33 + 48) + 3 * 9 + 3 * 8 + 4 + 1:,d}"
 
 
+@pytest.mark.slow
+def test_speed_keeps_its_other_tables_when_one_fails():
+    few = "--rounds 1 --seconds 0.01 --num-envs 2 --maps 3m --tasks pz:no_such_env".split()
+    code, output = run("speed", *few, "--parts", "environments", "simulator")
+    assert code == 1
+    assert "speed.py: failed: environments\n" in output
+    assert "no_such_env" in output
+    assert re.search(r"^\| 3m \| 126 \| [\d,]+ \| [\d,]+ \| [\d.]+ x \|$", output, re.MULTILINE)
+
+
+def test_the_sampler_bears_a_frame_without_a_line(benchmark):
+    path = REPO / "cleanmarl" / "qmix.py"
+    counts = Counter()
+    code = SimpleNamespace(co_filename=str(path), co_name="<module>")
+    frame = SimpleNamespace(f_code=code, f_lineno=None, f_back=None)
+    benchmark("speed").sampler(path, counts)(signal.SIGALRM, frame)
+    assert counts == {"other": 1}
+
+
+def test_the_sampler_counts_for_the_line_of_the_main_program(benchmark):
+    path = REPO / "cleanmarl" / "qmix.py"
+    lines = path.read_text().splitlines()
+    number = 1 + next(i for i, line in enumerate(lines) if "loss = td_loss(" in line)
+    counts = Counter()
+    main = SimpleNamespace(co_filename=str(path), co_name="<module>")
+    caller = SimpleNamespace(f_code=main, f_lineno=number, f_back=None)
+    function = SimpleNamespace(co_filename=str(path), co_name="td_loss")
+    frame = SimpleNamespace(f_code=function, f_lineno=1, f_back=caller)
+    benchmark("speed").sampler(path, counts)(signal.SIGALRM, frame)
+    assert counts == {"learning": 1}
+
+
+# Words of lines in the main loop of every script, and what speed.py must take the lines for.
+PURPOSES = {
+    "while global_step": "other",
+    "epsilon = np.interp(": "acting",
+    "actions = select_actions(": "acting",
+    ".step(actions)": "environment",
+    'episode["obs"].append(': "collecting",
+    "buffer.add(episode)": "collecting",
+    "batch = buffer.sample(": "sampling",
+    "= compute_td_target(": "learning",
+    "td_loss(": "learning",
+    "gradient_step(": "learning",
+    "soft_update(": "learning",
+    'writer.add_scalar("rollout/': "logging",
+    'writer.add_scalar("time/': "logging",
+    "metrics = evaluate(": "evaluation",
+    'save("best_model.pt")': "evaluation",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_speed_knows_what_the_lines_of_a_loop_are_for(script, benchmark):
+    source = (REPO / "cleanmarl" / f"{script}.py").read_text()
+    purposes = benchmark("speed").purposes_of_lines(source)
+    found = {}
+    for number, purpose in purposes.items():
+        for words in PURPOSES:
+            if words in source.splitlines()[number - 1]:
+                found.setdefault(words, set()).add(purpose)
+    assert found == {words: {purpose} for words, purpose in PURPOSES.items()}
+
+
 def test_what_cannot_work_is_one_line(tmp_path):
-    assert run("speed", "--maps", "4m")[1].startswith(
-        "speed.py: --maps: there is no 4m; choose from "
-    )
+    code, output = run("speed", "--maps", "4m")
+    assert output.startswith("speed.py: --maps: there is no 4m; choose from ")
+    assert output.count("\n") == 1
     assert run("speed", "--tasks", "3m")[0] == 2
     for program in ("run", "plot"):
-        assert run(program, "smok") == (
-            2,
-            f"{program}.py: there is no suite smok: take one of smaclite, lbf, mpe, smoke\n",
-        )
+        error = "there is no suite smok: take one of smaclite, lbf, mpe, smoke"
+        assert run(program, "smok") == (2, f"{program}.py: {error}\n")
     code, output = run("run", "smaclite", "--envs", "4m")
-    assert (
-        code == 2
-        and "--envs 4m" in output
-        and "3m, MMM, 2s3z" in output
-        and output.count("\n") == 1
-    )
+    assert code == 2
+    assert "--envs 4m" in output
+    assert "3m, MMM, 2s3z" in output
+    assert output.count("\n") == 1
     code, output = run("plot", "smoke", "--runs-dir", tmp_path, "--results-dir", tmp_path)
-    assert code == 2 and "python benchmark/run.py smoke" in output
+    assert code == 2
+    assert "python benchmark/run.py smoke" in output
+    code, output = run("run_on_ray", "smoke")
+    assert code == 2
+    assert output.startswith("run_on_ray.py: RAY_ADDRESS is not set")
+    assert output.count("\n") == 1
 
 
-@pytest.mark.parametrize(("program", "package"), [("run", "ray"), ("plot", "rliable")])
-def test_a_missing_extra(program, package, tmp_path):
-    (tmp_path / f"{package}.py").write_text(
-        f"raise ModuleNotFoundError('No module named {package}', name='{package}')"
-    )
-    code, output = run(program, "smoke", env={"PYTHONPATH": str(tmp_path)})
-    assert code == 2 and output.count("\n") == 1 and 'pip install -e ".[benchmark]"' in output
+@pytest.mark.parametrize(
+    ("program", "package", "extra"),
+    [("run_on_ray", "ray", "cluster"), ("plot", "rliable", "benchmark")],
+)
+def test_a_missing_extra(program, package, extra, tmp_path):
+    shutil.copy(PROGRAMS / "missing_package.py", tmp_path / f"{package}.py")
+    env = {"PYTHONPATH": str(tmp_path), "RAY_ADDRESS": "local"}
+    folders = ("--runs-dir", tmp_path)
+    code, output = run(program, "smoke", *folders, env=env)
+    assert code == 2
+    assert output.count("\n") == 1
+    assert f'pip install -e ".[{extra}]"' in output
+
+
+def test_one_machine_needs_no_ray(tmp_path):
+    shutil.copy(PROGRAMS / "missing_package.py", tmp_path / "ray.py")
+    seeds = ("--scripts", "qmix", "--seeds", -1)
+    env = {"PYTHONPATH": str(tmp_path)}
+    code, output = run("run", "smoke", *seeds, "--runs-dir", tmp_path / "runs", env=env)
+    assert code == 1
+    assert "    qmix.py: --seed -1 is out of range" in output

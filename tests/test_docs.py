@@ -58,7 +58,9 @@ NOT_RUN = {
 }
 # Commands that are run shorter than they are written: what is appended.
 SHORTER = {
-    r"(WANDB_MODE=offline )?python (cleanmarl/qmix|my_)\w*\.py ": "--total-timesteps 300 --batch-size 2",
+    r"(WANDB_MODE=offline )?python (cleanmarl/qmix|my_)\w*\.py ": (
+        "--total-timesteps 300 --batch-size 2"
+    ),
     r"python benchmark/run\.py ": "--seeds 1 --jobs 1",
 }
 
@@ -175,7 +177,7 @@ def test_a_script_can_have_all_patches():
     source = (REPO / "cleanmarl/qmix.py").read_text()
     for name in OF_THE_GUIDE:
         source = patch(name, source)
-    check_style(source, "my_qmix.py")
+    check_style(source, "cleanmarl/qmix.py")
 
 
 @pytest.mark.parametrize("name", OF_THE_SCRIPT)
@@ -249,7 +251,8 @@ def test_clipping_only_lowers_targets(tmp_path):
         theirs = target(script, double_q=double_q)
         assert torch.equal(target(clipped, double_q=double_q), theirs)
         ours = target(clipped, double_q=double_q, clipped_double_q=True)
-        assert (ours <= theirs).all() and (ours < theirs).any()
+        assert (ours <= theirs).all()
+        assert (ours < theirs).any()
 
 
 def test_the_state_knows_the_time(tmp_path, monkeypatch):
@@ -304,20 +307,21 @@ def test_lift_is_a_parallel_environment():
             {"agent_1": lift.LIFT, "agent_2": lift.LIFT}
         )
         assert sum(rewards.values()) == paid
-        assert set(terminations.values()) == {paid} and set(truncations.values()) == {False}
+        assert set(terminations.values()) == {paid}
+        assert set(truncations.values()) == {False}
     env.reset()
     for t in range(lift.TIME_LIMIT):
         *_, terminations, truncations, _ = env.step({"agent_1": lift.LEFT, "agent_2": lift.LEFT})
-        assert set(truncations.values()) == {t == lift.TIME_LIMIT - 1} and not any(
-            terminations.values()
-        )
+        assert set(truncations.values()) == {t == lift.TIME_LIMIT - 1}
+        assert not any(terminations.values())
 
 
 @pytest.mark.slow
 def test_lift_is_learnt(tmp_path, monkeypatch):
     (tmp_path / "my_envs").mkdir()
     shutil.copy(EXAMPLES / "lift.py", tmp_path / "my_envs")
-    args = "--env-type pz --env-family my_envs --env-name lift --total-timesteps 20000 --exploration-fraction 0.5"
+    args = "--env-type pz --env-family my_envs --env-name lift"
+    args += " --total-timesteps 20000 --exploration-fraction 0.5"
     path = REPO / "cleanmarl" / "qmix.py"
     run_file(path, *args.split(), "--gamma", 0.9, cwd=tmp_path, monkeypatch=monkeypatch)
     assert scalars(tmp_path)["eval/ep_reward"][-1][1] >= 0.8
@@ -366,7 +370,7 @@ def test_optuna(tmp_path):
 
 
 def commands_of(page):
-    """The commands in a page's bash blocks, in order: lines joined at a backslash, and parted at &&."""
+    """The commands in a page's bash blocks: lines joined at a backslash, and parted at &&."""
     blocks = re.findall(
         r"^```bash\n(.*?)^```", (REPO / "docs" / page).read_text(), flags=re.M | re.S
     )
@@ -378,7 +382,7 @@ def commands_of(page):
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """What the pages need of a clone. The simulator is the installed one, which is compiled already."""
+    """What the pages need of a clone; the simulator is the installed one, compiled already."""
     root = tmp_path_factory.mktemp("clone")
     ignore = shutil.ignore_patterns("__pycache__", "runs", "results", "_build")
     for folder in ("cleanmarl", "benchmark", "docs/patches", "docs/examples", "tests/envs"):

@@ -33,7 +33,7 @@ class Lift(ParallelEnv):
         }
 
     def state(self):
-        """What the mixer sees in training. Without this method it would see all observations in a row."""
+        """What the mixer sees in training; without it, all observations in a row."""
         return (self.positions / (LENGTH - 1)).astype(np.float32)
 
     def reset(self, seed=None, options=None):

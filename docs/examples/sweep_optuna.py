@@ -1,6 +1,7 @@
-"""Search hyperparameters with Optuna: every trial is a run of a script, scored by its last evaluations.
+"""Search hyperparameters with Optuna: a trial is a run of a script, scored by its last evaluations.
 
-python docs/examples/sweep_optuna.py 20 cleanmarl/qmix.py --env-type lbf --env-name Foraging-5x5-2p-1f-v3
+    python docs/examples/sweep_optuna.py 20 cleanmarl/qmix.py \\
+        --env-type lbf --env-name Foraging-5x5-2p-1f-v3
 """
 
 import os
@@ -16,9 +17,8 @@ try:
 except ImportError:
     sys.exit("sweep_optuna.py: Optuna is missing: pip install optuna")
 if len(sys.argv) < 3:
-    sys.exit(
-        "sweep_optuna.py: give the number of trials, a script, and the arguments that all trials share"
-    )
+    needed = "the number of trials, a script, and the arguments that all trials share"
+    sys.exit(f"sweep_optuna.py: give {needed}")
 n_trials, script, *shared = sys.argv[1:]
 root = Path("sweeps", str(int(time.time())))
 environ = {
@@ -35,7 +35,7 @@ def evaluations(folder):
 
 
 def objective(trial):
-    """Train once and return the mean of the last five evaluations: a single one is of few episodes."""
+    """Train once. Returns the mean of the last five evaluations: one alone has few episodes."""
     suggested = {
         "--learning-rate": trial.suggest_float("learning_rate", 1e-4, 3e-3, log=True),
         "--polyak": trial.suggest_float("polyak", 0.002, 0.1, log=True),

@@ -1,7 +1,7 @@
 """Make the patches again after a change of the files that they patch.
 
-    python docs/patches/make.py                    all of them, each applied with fuzz and written again
-    python docs/patches/make.py vdn my_vdn.py      one of them, from a copy that you have changed by hand
+    python docs/patches/make.py                  all, each applied with fuzz and written again
+    python docs/patches/make.py vdn my_vdn.py    one, from a copy that you have changed by hand
 
 A patch whose place is not found any more keeps its file: apply it by hand, then give the copy.
 """

@@ -1,0 +1,157 @@
+"""The learning curves of a suite: from event files, to and from CSV files, and over seeds."""
+
+import numpy as np
+import pandas as pd
+from rliable.library import get_interval_estimates
+from suites import is_finished, read_status
+from tbparse import SummaryReader
+
+BINS = 100  # equal parts of the steps of a run
+TAGS = {
+    "eval/ep_reward": "return",
+    "eval/battle_won": "battle_won",
+    "rollout/ep_reward": "rollout_return",
+}
+KEY = ["environment", "label", "seed"]
+
+
+def read_curve(folder):
+    """A run's event files: means over the bins. A bin without an evaluation is left out."""
+    events = SummaryReader(str(folder / "runs"), extra_columns={"wall_time"}).scalars
+    width = events["step"].max() / BINS
+    bins = np.ceil(events.step / width).clip(1, BINS).astype(int)
+    curve = events[events.tag.isin(TAGS)].pivot_table(
+        index=bins, columns="tag", values="value", aggfunc="mean"
+    )
+    curve = curve.reindex(columns=list(TAGS)).rename(columns=TAGS).dropna(subset="return")
+    seconds = events.wall_time.groupby(bins).max() - events.wall_time.min()
+    curve.insert(0, "seconds", seconds.reindex(curve.index).round().astype(int))
+    curve.insert(0, "step", np.rint(curve.index * width).astype(int))
+    return curve
+
+
+def describe_run(status, curve):
+    """What is known of a run: a line of <suite>_runs.csv."""
+    packages = [f"{name}={version}" for name, version in status["packages"].items()]
+    steps = curve["step"].iloc[-1]
+    seconds = round(status["seconds"])
+    return {
+        "command": status["command"],
+        "started": status["started"],
+        "seconds": seconds,
+        "commit": status["commit"],
+        "machine": status["machine"],
+        "packages": " ".join(packages),
+        "steps": steps,
+        "steps_per_second": steps / seconds,
+        "last_return": curve["return"].iloc[-1],
+        "best_return": curve["return"].max(),
+        "last_battle_won": curve["battle_won"].iloc[-1],
+        "best_battle_won": curve["battle_won"].max(),
+    }
+
+
+def read_runs(lines, root):
+    """All finished runs of a suite: (line, seed) -> (what is known of the run, its curve)."""
+    results = {}
+    for line in lines:
+        folders = {}
+        for folder in line.folder(root, 0).parent.glob("seed*"):
+            folders[int(folder.name.removeprefix("seed"))] = folder
+        for seed, folder in sorted(folders.items()):
+            if not is_finished(line, folder, seed):
+                print(f"{folder} is left out: not finished, or of another command")
+                continue
+            curve = read_curve(folder)
+            results[line, seed] = (describe_run(read_status(folder), curve), curve)
+    return results
+
+
+def load(lines, curves_csv, runs_csv):
+    """The results in the CSV files, without those of commands that have left the suite."""
+    if not (curves_csv.exists() and runs_csv.exists()):
+        return {}
+    curves = dict(list(pd.read_csv(curves_csv).groupby(KEY)))
+    runs = pd.read_csv(runs_csv, dtype={"commit": str})
+    results = {}
+    for line in lines:
+        of_line = runs[(runs.environment == line.environment) & (runs.label == line.label)]
+        for _, row in of_line.sort_values("seed").iterrows():
+            if row.command == line.command(row.seed):
+                curve = curves[line.environment, line.label, row.seed]
+                run = row.drop(KEY).to_dict()
+                results[line, row.seed] = (run, curve.drop(columns=KEY))
+    return results
+
+
+def save(results, lines, curves_csv, runs_csv):
+    """Write the CSV files, in the order of the suite, with few digits."""
+    curves = []
+    runs = []
+    for line, seed in sorted(results, key=lambda key: (lines.index(key[0]), key[1])):
+        key = {"environment": line.environment, "label": line.label, "seed": seed}
+        run, curve = results[line, seed]
+        runs.append(key | run)
+        curves.append(curve.assign(**key))
+    curves_csv.parent.mkdir(parents=True, exist_ok=True)
+    write_csv(pd.concat(curves), curves_csv)
+    write_csv(pd.DataFrame(runs), runs_csv)
+
+
+def write_csv(table, path):
+    columns = [*KEY, *table.columns.drop(KEY)]
+    table.to_csv(path, columns=columns, index=False, float_format="%.4g", lineterminator="\n")
+
+
+class Summary:
+    """What figure, table and JSON show of a line of the suite.
+
+    Matrices have a row for each seed and a column for each of the BINS.
+    """
+
+    def __init__(self, line, results):
+        self.line = line
+        self.seeds = sorted(seed for other, seed in results if other == line)
+        self.runs = [results[line, seed][0] for seed in self.seeds]
+        curves = [results[line, seed][1] for seed in self.seeds]
+        last_step = curves[0]["step"].max()
+        self.steps = np.arange(1, BINS + 1) / BINS * last_step  # (BINS,), the ends of the bins
+        # A bin without an evaluation repeats the one before; those before the first repeat it.
+        filled = []
+        for curve in curves:
+            bins = (curve["step"] / curve["step"].max() * BINS).round()
+            filled.append(curve.set_index(bins).reindex(range(1, BINS + 1)).ffill().bfill())
+        self.values = {}  # column of the curves -> matrix
+        for name in (*TAGS.values(), "seconds"):
+            self.values[name] = np.stack([curve[name] for curve in filled]).astype(float)
+        has_battles = curves[0]["battle_won"].notna().all()
+        self.metric = "battle_won" if has_battles else "return"
+        self.scores = self.values[self.metric]
+
+    def reached(self, threshold):
+        """Where seeds first stay at the threshold for five bins: rows of (steps, minutes).
+
+        Seeds that never do have no row.
+        """
+        rows = []
+        for scores, seconds in zip(self.scores, self.values["seconds"]):
+            windows = np.lib.stride_tricks.sliding_window_view(scores, 5)
+            stays = (windows >= threshold).all(axis=1)
+            if stays.any():
+                first = stays.argmax()
+                rows.append((self.steps[first], seconds[first] / 60))
+        return np.array(rows).reshape(-1, 2)
+
+
+def estimate(scores, statistic):
+    """A statistic over the rows of a matrix, for each column, with its uncertainty.
+
+    Returns the statistic and the two ends of its 95% stratified bootstrap interval.
+    """
+    # rliable draws from numpy's global generator: the same scores have the same interval.
+    np.random.seed(0)
+    points, intervals = get_interval_estimates(
+        {"line": scores[:, None]}, lambda sample: statistic(sample[:, 0], axis=0), reps=2000
+    )
+    low, high = intervals["line"]
+    return points["line"], low, high

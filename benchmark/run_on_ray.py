@@ -1,0 +1,123 @@
+"""Run a suite of the benchmark on a Ray cluster, with the arguments of benchmark/run.py.
+
+    RAY_ADDRESS=<first node>:6379 python benchmark/run_on_ray.py smoke
+
+RAY_ADDRESS=local makes a cluster of this machine. The code goes to the nodes; what the runs write
+comes back here when they end.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+
+import tyro
+from run import Args, run_suite
+from suites import REPO, usage_error
+
+# What the nodes do not need of the clone.
+EXCLUDES = [
+    ".git",
+    ".hypothesis",
+    ".venv",
+    "docs",
+    "runs",
+    "benchmark/runs",
+    "benchmark/results",
+]
+
+
+def train(command, interval):
+    """Execute a run in a Ray worker, whose working directory is the clone that Ray has sent.
+
+    Yields the end of its log at intervals and, when it has ended, also its outcome and its files.
+    """
+    sys.path.append("benchmark")  # Ray sends this function alone, without its module
+    from process import Process
+
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        process = Process(command, Path.cwd(), folder)
+        reported = time.time()
+        try:
+            while not process.has_ended():
+                time.sleep(0.2)
+                if time.time() - reported >= interval:
+                    reported = time.time()
+                    yield {"log": process.end_of_log()}
+        finally:
+            process.end()
+        last = {"log": process.end_of_log(), "outcome": process.outcome(), "files": {}}
+        for path in folder.rglob("*"):
+            if path.is_file():
+                last["files"][str(path.relative_to(folder))] = path.read_bytes()
+    yield last
+
+
+def connect(address):
+    """Join the cluster. Returns Ray."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    try:
+        import ray
+    except ImportError:
+        usage_error('Ray is missing: pip install -e ".[cluster]"')
+    runtime_env = {"working_dir": str(REPO), "excludes": EXCLUDES}
+    try:
+        ray.init(address, runtime_env=runtime_env, log_to_driver=False, logging_level="ERROR")
+    except ConnectionError as error:
+        usage_error(f"RAY_ADDRESS={address}: {error}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has set its own
+    return ray
+
+
+def execute(runs, jobs):
+    """Execute the runs on the cluster, `jobs` at a time. Returns those that failed."""
+    ray = connect(os.environ["RAY_ADDRESS"])
+    remote = ray.remote(num_cpus=1, max_retries=0)(train).options(num_returns="streaming")
+    jobs = jobs or int(ray.cluster_resources()["CPU"])
+    waiting = deque(runs)
+    messages = {}  # a generator of what `train` yields -> its run
+    logs = {}  # the end of each run's log, as it was last seen
+    failed = []
+    try:
+        while waiting or messages:
+            while waiting and len(messages) < jobs:
+                run = waiting.popleft()
+                run.begin()
+                logs[run] = ""
+                messages[remote.remote(run.command, run.interval)] = run
+            ready, _ = ray.wait(list(messages), timeout=1)
+            for generator in ready:
+                run = messages[generator]
+                outcome = {}
+                error = ""
+                try:
+                    message = ray.get(next(generator))
+                    logs[run] = message["log"]
+                    if "outcome" not in message:
+                        run.report(logs[run])
+                        continue
+                    outcome = message["outcome"]
+                    for name, content in message["files"].items():
+                        path = run.folder / name
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        path.write_bytes(content)
+                except ray.exceptions.RayError as lost:  # a worker or a node
+                    error = str(getattr(lost, "cause", None) or lost).strip().splitlines()[0]
+                del messages[generator]
+                if not run.finish(outcome, logs[run], error):
+                    failed.append(run)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not stop this
+        ray.shutdown()  # ends the workers, and so their runs
+    return failed
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args, description=__doc__)
+    if not os.environ.get("RAY_ADDRESS"):
+        usage_error("RAY_ADDRESS is not set: give <first node>:6379, or use benchmark/run.py")
+    run_suite(args, execute)
