@@ -18,7 +18,6 @@ without it, and measure before adding it.
 import math
 
 import numpy as np
-from numba import njit
 
 from smaclite_jit.arena import (
     ACT,
@@ -38,6 +37,7 @@ from smaclite_jit.arena import (
     WEST,
     WIN_REWARD,
 )
+from smaclite_jit.compile_cache import compiled
 from smaclite_jit.orca import add_edge, add_neighbour, new_velocity
 from smaclite_jit.turn_order import shuffle_turns
 from smaclite_jit.units import GROUND
@@ -54,7 +54,7 @@ ENERGY_TO_START = 5.0  # healing somebody else
 UNSEEN = 2e9  # the distance of attackers that are out of sight: they come after all others
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def distance(unit, other):
     """The distance of the centres, in cells."""
     dx = unit.x - other.x
@@ -62,7 +62,7 @@ def distance(unit, other):
     return math.sqrt(dx * dx + dy * dy)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def within(unit, other, limit):
     """The distance of the centres is at most `limit`, in float32 as the reference does it."""
     gap_x = abs(np.float32(unit.x) - np.float32(other.x))
@@ -75,13 +75,13 @@ def within(unit, other, limit):
     return gap_x * gap_x + gap_y * gap_y <= np.float32(limit * limit)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def in_range(unit, kind, other, other_kind):
     """Whether `other` is within the attack range of `unit`, from rim to rim."""
     return within(unit, other, kind.attack_range + kind.radius + other_kind.radius)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def can_hit(kind, other_kind):
     """Whether a kind of unit can hit, or heal, units on the plane of another."""
     plane_bit = 1 << other_kind.plane
@@ -91,7 +91,7 @@ def can_hit(kind, other_kind):
 # Orders, once a step.
 
 
-@njit(cache=True)
+@compiled
 def give_orders(units, kinds, agents, enemies, actions):
     """Turn actions into orders for the step. `agents` and `enemies` are unit ids."""
     for agent in range(len(actions)):
@@ -123,7 +123,7 @@ def give_orders(units, kinds, agents, enemies, actions):
 # The phases of a tick.
 
 
-@njit(cache=True)
+@compiled
 def index_positions(units):
     """Remember where the units are, for attacks on an area."""
     for i in range(len(units)):
@@ -132,9 +132,9 @@ def index_positions(units):
         unit.index_y = unit.y
 
 
-@njit(cache=True)
+@compiled
 def clean_up(units, kinds):
-    """Agents' targets follow from their orders. Enemies drop targets, dead or out of range."""
+    """Set the agents' targets by their orders; drop the enemy's that are dead or out of range."""
     for i in range(len(units)):
         unit = units[i]
         if not unit.alive:
@@ -155,7 +155,7 @@ def clean_up(units, kinds):
         unit.kept_target = unit.target != NOBODY
 
 
-@njit(cache=True)
+@compiled
 def nearest_foe(units, kinds, i, largest_radius, attackers_from_afar):
     """The unit that enemy i picks, or NOBODY.
 
@@ -190,12 +190,12 @@ def nearest_foe(units, kinds, i, largest_radius, attackers_from_afar):
     return best
 
 
-@njit(cache=True)
+@compiled
 def weakest_patient(units, kinds, i, largest_radius):
     """Returns the id that enemy healer i picks, or NOBODY, and the lowest speed around it.
 
-    It picks the comrade with the least health of those that are hurt or fighting. The speed is
-    infinity where no comrade is around.
+    It picks the unit with the least health of those of its side that are hurt or fighting, itself
+    too if it can heal its own plane. Only comrades count for the speed; without one it is infinity.
     """
     unit = units[i]
     kind = kinds[i]
@@ -204,14 +204,13 @@ def weakest_patient(units, kinds, i, largest_radius):
     for j in range(len(units)):
         comrade = units[j]
         comrade_kind = kinds[j]
-        if j == i or not comrade_kind.enemy or not comrade.alive:
-            continue
-        if not can_hit(kind, comrade_kind):
+        if not comrade_kind.enemy or not comrade.alive or not can_hit(kind, comrade_kind):
             continue
         d = distance(unit, comrade)
         if d > kind.scan_range + largest_radius:
             continue
-        slowest = min(slowest, comrade_kind.speed)
+        if j != i:
+            slowest = min(slowest, comrade_kind.speed)
         if comrade.hp <= 0 or not d < kind.scan_range + comrade_kind.radius:
             continue
         hurt_or_fighting = comrade.hp < comrade_kind.max_hp or comrade.target != NOBODY
@@ -220,14 +219,14 @@ def weakest_patient(units, kinds, i, largest_radius):
     return best, slowest
 
 
-@njit(cache=True)
+@compiled
 def stand_still(unit):
     """Prefer not to move."""
     unit.pref_x = 0.0
     unit.pref_y = 0.0
 
 
-@njit(cache=True)
+@compiled
 def seek(unit, x, y, speed):
     """Prefer to go straight to (x, y)."""
     dx = x - unit.x
@@ -240,7 +239,7 @@ def seek(unit, x, y, speed):
         stand_still(unit)
 
 
-@njit(cache=True)
+@compiled
 def approach(unit, kind, target, target_kind, speed):
     """Prefer to go to the target or, in range of it, to stand still and attack."""
     if in_range(unit, kind, target, target_kind) and can_hit(kind, target_kind):
@@ -252,7 +251,7 @@ def approach(unit, kind, target, target_kind, speed):
         seek(unit, target.x, target.y, speed)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def prepare_agent(units, kinds, i):
     """An agents' unit does what it is told."""
     unit = units[i]
@@ -267,7 +266,7 @@ def prepare_agent(units, kinds, i):
         stand_still(unit)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def prepare_enemy(units, rules, i, ally_healer):
     """An enemy picks a target, and goes to it or to the attack point."""
     kinds = rules.kinds
@@ -296,7 +295,7 @@ def prepare_enemy(units, rules, i, ally_healer):
         approach(unit, kind, units[target_id], kinds[target_id], speed)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def prepare(units, rules):
     """The enemies pick targets; everybody gets a preferred velocity."""
     kinds = rules.kinds
@@ -313,7 +312,7 @@ def prepare(units, rules):
             prepare_agent(units, kinds, i)
 
 
-@njit(cache=True)
+@compiled
 def collect_half_planes(units, kinds, i, rectangles, largest_radius, half_planes):
     """Write down which velocities walls and neighbours forbid unit i.
 
@@ -368,7 +367,7 @@ def collect_half_planes(units, kinds, i, rectangles, largest_radius, half_planes
     return n_obstacle, n
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def avoid_collisions(units, rules, half_planes, scratch):
     """Find the new velocities, all from the same snapshot.
 
@@ -392,7 +391,7 @@ def avoid_collisions(units, rules, half_planes, scratch):
             )
 
 
-@njit(cache=True)
+@compiled
 def move_and_recover(unit, kind):
     """One unit's movement, timers and regeneration in a tick."""
     unit.vx = unit.new_x
@@ -408,7 +407,7 @@ def move_and_recover(unit, kind):
         unit.hp = min(kind.max_hp, unit.hp + kind.regeneration * DT)
 
 
-@njit(cache=True)
+@compiled
 def strike(units, kinds, damage, i, j):
     """One attack of unit i on unit j, with all its hits.
 
@@ -439,7 +438,7 @@ def strike(units, kinds, damage, i, j):
     return reward
 
 
-@njit(cache=True)
+@compiled
 def explode(units, kinds, damage, i, largest_radius):
     """A baneling's end: it strikes every foe around it. Returns the reward."""
     unit = units[i]
@@ -460,7 +459,7 @@ def explode(units, kinds, damage, i, largest_radius):
     return reward
 
 
-@njit(cache=True)
+@compiled
 def beam_angle(fire_x, fire_y):
     """The direction across the line of fire, in radians from the x axis."""
     if fire_x == 0:
@@ -472,7 +471,7 @@ def beam_angle(fire_x, fire_y):
     return math.atan(-fire_x / fire_y)
 
 
-@njit(cache=True)
+@compiled
 def fire_beam(units, kinds, damage, i, target_id):
     """A colossus's beam: it strikes every foe in a bar across the line of fire.
 
@@ -510,7 +509,7 @@ def fire_beam(units, kinds, damage, i, target_id):
     return reward
 
 
-@njit(cache=True)
+@compiled
 def heal(unit, patient, max_hp):
     """A tick of healing: energy fills the pool, the pool heals. `max_hp` is the patient's."""
     starting = unit.previous_target != unit.target
@@ -528,7 +527,7 @@ def heal(unit, patient, max_hp):
     patient.hp += amount
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def attack(units, kinds, damage, i, target_id, largest_radius):
     """One attack, or a tick of healing. Returns the reward."""
     targeter = kinds[i].targeter
@@ -542,7 +541,7 @@ def attack(units, kinds, damage, i, target_id, largest_radius):
     return strike(units, kinds, damage, i, target_id)
 
 
-@njit(cache=True)
+@compiled
 def take_turn(units, kinds, damage, i, largest_radius):
     """One unit moves, recovers and attacks. Returns the reward."""
     unit = units[i]
@@ -563,7 +562,7 @@ def take_turn(units, kinds, damage, i, largest_radius):
     return attack(units, kinds, damage, i, target_id, largest_radius)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def take_turns(units, rules, turns):
     """One unit after the other takes its turn, unless it has died. Returns the reward."""
     kinds = rules.kinds
@@ -576,7 +575,7 @@ def take_turns(units, rules, turns):
     return reward
 
 
-@njit(cache=True)
+@compiled
 def remove_dead(units):
     """Take the units without health off the map."""
     for i in range(len(units)):
@@ -584,7 +583,7 @@ def remove_dead(units):
             units[i].alive = False
 
 
-@njit(cache=True)
+@compiled
 def tick(units, rules, turns, half_planes, scratch):
     """Play one sixteenth of a second, in the phases of "How a step goes" in docs/smaclite_jit.md.
 
@@ -625,7 +624,7 @@ def tick(units, rules, turns, half_planes, scratch):
 # A step.
 
 
-@njit(cache=True)
+@compiled
 def play_ticks(units, rules, rng_state, n_ticks):
     """Play some ticks with the turns in random order.
 
@@ -654,7 +653,7 @@ def play_ticks(units, rules, rng_state, n_ticks):
     return reward
 
 
-@njit(cache=True)
+@compiled
 def end_step(units, rules, raw_reward):
     """Scale the reward of a step and see which side has units left.
 

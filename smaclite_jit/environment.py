@@ -7,11 +7,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numba import njit
 
 from smaclite_jit.arena import Arena, Rules
 from smaclite_jit.battle import TICKS, end_step, give_orders, play_ticks
-from smaclite_jit.compile_cache import announce, drop_stale
+from smaclite_jit.compile_cache import announce, cache_folder, compiled, drop_stale
 from smaclite_jit.map_files import hint, load_map
 from smaclite_jit.maps import MAPS
 from smaclite_jit.observations import View, observe
@@ -20,7 +19,7 @@ from smaclite_jit.turn_order import from_generator
 NOT_YET = -1  # in place of a last action
 
 
-@njit(cache=True)
+@compiled
 def find_refused(actions, avail_actions):
     """The first agent whose action is not available, or -1."""
     for agent in range(len(actions)):
@@ -30,7 +29,7 @@ def find_refused(actions, avail_actions):
     return -1
 
 
-@njit(cache=True)
+@compiled
 def step_battle(units, rules, rng_state, actions, last_actions, view):
     """Play one environment step and fill `view` with what is seen after it.
 
@@ -73,9 +72,10 @@ def step_battle(units, rules, rng_state, actions, last_actions, view):
 # numba keeps machine code on disk, and compiles again when the file of a function has changed. It
 # does not look at the files of the functions that this one calls: step_battle would go on with the
 # battle.py of yesterday. So the code of other sources is deleted here, before the first call can
-# load it. With NUMBA_DISABLE_JIT there is none.
-if hasattr(step_battle, "stats"):
-    drop_stale(Path(step_battle.stats.cache_path), sorted(Path(__file__).parent.glob("*.py")))
+# load it.
+CACHE = cache_folder(step_battle)
+if CACHE is not None:
+    drop_stale(CACHE, sorted(Path(__file__).parent.glob("*.py")))
 
 
 def whole_numbers(actions, shape, what):
@@ -90,7 +90,12 @@ def whole_numbers(actions, shape, what):
 
 
 class AvailableActions(gym.spaces.Tuple):
-    """The agents' action spaces. Samples are available now: other actions are refused."""
+    """The agents' action spaces. Samples are available now: other actions are refused.
+
+    gymnasium's checker plays a step at most, seeds this space, samples, resets, and only then plays
+    the sample. So within the first step of a battle, the first sample after a seed is of actions
+    that are available now and after a reset.
+    """
 
     def __init__(self, env):
         super().__init__([gym.spaces.Discrete(env.n_actions) for _ in range(env.n_agents)])
@@ -108,11 +113,10 @@ class AvailableActions(gym.spaces.Tuple):
         if mask is not None or probability is not None:
             return super().sample(mask=mask, probability=probability)
         avail_actions = self.env.avail_actions
-        if self.just_seeded:
-            # gymnasium's checker seeds, samples, resets and only then plays the sample.
-            self.just_seeded = False
+        if self.just_seeded and self.env.steps <= 1:
             both = avail_actions & self.first_avail_actions
             avail_actions = np.where(both.any(axis=1, keepdims=True), both, avail_actions)
+        self.just_seeded = False
         return super().sample(mask=tuple(avail_actions.astype(np.int8)))
 
 
@@ -211,6 +215,7 @@ class SMACliteEnv(gym.Env):
         self.units = arena.first_units.copy()  # (units,) of arena.UNIT
         self.rng_state = np.zeros(6, np.uint64)
         self.last_actions = np.full(self.n_agents, NOT_YET)
+        self.steps = 0  # since the battle has begun
         self.avail_actions = np.zeros((self.n_agents, self.n_actions), np.uint8)
         self.obs = np.zeros((self.n_agents, self.obs_size), np.float32)
         self.state = np.zeros(self.state_size, np.float32)
@@ -275,6 +280,7 @@ class SMACliteEnv(gym.Env):
             self.seeded = True
         self.units[:] = self.arena.first_units
         self.last_actions[:] = NOT_YET
+        self.steps = 0
         self.observe()
         if self.renderer is not None:
             self.renderer.reset()
@@ -328,6 +334,7 @@ class SMACliteEnv(gym.Env):
             raise ValueError(
                 f"agent {refused} cannot take action {action} now; available are {available}"
             )
+        self.steps += 1
         if self.renderer is not None:
             self.renderer.note(before, actions, reward)
             if self.render_mode == "human":

@@ -7,7 +7,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from smaclite_jit.arena import (
     EAST,
@@ -21,6 +20,7 @@ from smaclite_jit.arena import (
     state_blocks,
 )
 from smaclite_jit.battle import distance, within
+from smaclite_jit.compile_cache import compiled
 
 # The distance up to which a target may be commanded. Quirk of the reference: it is the same for all
 # units, whatever their range and their weapon.
@@ -37,7 +37,7 @@ class View(NamedTuple):
     state: np.ndarray  # (state_size,) float32
 
 
-@njit(cache=True)
+@compiled
 def walkable_at(walkable, x, y):
     """Whether a unit may be told to go towards (x, y)."""
     # Quirk of the reference: width and height are swapped, which shows on maps that are not square.
@@ -46,7 +46,7 @@ def walkable_at(walkable, x, y):
     return inside and walkable[int(y), int(x)]
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def fill_avail_actions(units, rules, avail_actions):
     """Fill `avail_actions` (n_agents, n_actions) with zeros and ones."""
     kinds = rules.kinds
@@ -78,13 +78,13 @@ def fill_avail_actions(units, rules, avail_actions):
                     avail_actions[agent, FIRST_TARGET + k] = 1
 
 
-@njit(cache=True)
+@compiled
 def share(value, most):
     """How much of the most it can be a value is, 0 to 1; 0 where it cannot be anything."""
     return value / most if most > 0 else 0.0
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def fill_observations(units, rules, avail_actions, obs):
     """Fill `obs` (n_agents, obs_size).
 
@@ -169,7 +169,7 @@ def fill_observations(units, rules, avail_actions, obs):
         assert at == obs.shape[1], "the blocks do not add up to the size of an observation"
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def fill_state(units, rules, last_actions, n_actions, state):
     """Fill `state` (state_size,).
 
@@ -221,7 +221,7 @@ def fill_state(units, rules, last_actions, n_actions, state):
     assert at == len(state), "the blocks do not add up to the size of the state"
 
 
-@njit(cache=True)
+@compiled
 def observe(units, rules, last_actions, view):
     """Fill the arrays of `view` with what is seen of a battle."""
     fill_avail_actions(units, rules, view.avail_actions)

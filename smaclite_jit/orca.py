@@ -17,36 +17,36 @@ van den Berg, Guy, Lin and Manocha, "Reciprocal n-body collision avoidance", Rob
 
 import math
 
-from numba import njit
+from smaclite_jit.compile_cache import compiled
 
 EPSILON = 1e-5
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def cross(ax, ay, bx, by):
     """The cross product: positive where b points to the left of a."""
     return ax * by - ay * bx
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def dot(ax, ay, bx, by):
     """The dot product."""
     return ax * bx + ay * by
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def square(x, y):
     """The squared length of a vector."""
     return x * x + y * y
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def half_plane(half_planes, i):
     """Half-plane i: point x, point y, direction x, direction y."""
     return half_planes[i, 0], half_planes[i, 1], half_planes[i, 2], half_planes[i, 3]
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def set_half_plane(half_planes, n, point_x, point_y, direction_x, direction_y):
     """Write half-plane n."""
     half_planes[n, 0] = point_x
@@ -55,7 +55,7 @@ def set_half_plane(half_planes, n, point_x, point_y, direction_x, direction_y):
     half_planes[n, 3] = direction_y
 
 
-@njit(cache=True)
+@compiled
 def add_neighbour(half_planes, n, unit, neighbour, combined_radius, share):
     """Append the half-plane of a neighbour.
 
@@ -131,7 +131,7 @@ def add_neighbour(half_planes, n, unit, neighbour, combined_radius, share):
     return n + 1
 
 
-@njit(cache=True)
+@compiled
 def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
     """Append the half-plane of an edge of a rectangle, if it gives one.
 
@@ -294,7 +294,7 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
     return n + 1
 
 
-@njit(cache=True)
+@compiled
 def add_round_end(half_planes, n, unit, radius, px, py):
     """Append the half-plane of the circle around the vertex (px, py)."""
     wx = unit.vx - px
@@ -308,7 +308,7 @@ def add_round_end(half_planes, n, unit, radius, px, py):
     return n + 1
 
 
-@njit(cache=True)
+@compiled
 def best_on_line(half_planes, i, max_speed, goal_x, goal_y, direction_mode):
     """LP-1: the best point on line i that the half-planes before permit, as (found, x, y)."""
     cx, cy, tx, ty = half_plane(half_planes, i)
@@ -346,7 +346,7 @@ def best_on_line(half_planes, i, max_speed, goal_x, goal_y, direction_mode):
     return True, cx + z * tx, cy + z * ty
 
 
-@njit(cache=True)
+@compiled
 def best_velocity(half_planes, n, max_speed, goal_x, goal_y, direction_mode):
     """LP-2: returns (index of the first half-plane that cannot be kept, or n; x, y).
 
@@ -374,7 +374,7 @@ def best_velocity(half_planes, n, max_speed, goal_x, goal_y, direction_mode):
     return n, x, y
 
 
-@njit(cache=True)
+@compiled
 def new_velocity(half_planes, n_obstacle, n, max_speed, goal_x, goal_y, scratch):
     """Find the permitted velocity that is closest to the goal, or the one that violates least.
 

@@ -1,5 +1,6 @@
 """Many battles of one map in one compiled call, as a gymnasium vector environment."""
 
+import reprlib
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any, NamedTuple
@@ -8,10 +9,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from numba import njit
 
 from smaclite_jit.arena import Rules
-from smaclite_jit.compile_cache import announce
+from smaclite_jit.compile_cache import announce, compiled
 from smaclite_jit.environment import (
     NOT_YET,
     SMACliteEnv,
@@ -43,7 +43,7 @@ class StepResults(NamedTuple):
     won: np.ndarray
 
 
-@njit(cache=True)
+@compiled
 def step_battles(battles, rules, first_units, limit, actions, view, final_view, results):
     """Play one environment step of every battle. Battles that end are reset in the same step.
 
@@ -120,6 +120,43 @@ def draw_available(rng, avail_actions):
     return np.where(avail_actions, rng.random(avail_actions.shape), -1.0).argmax(axis=-1)
 
 
+def list_seeds(seed, num_envs):
+    """The `seed` of a reset as a list of ``num_envs`` whole numbers, with None for none."""
+    if seed is None:
+        return [None] * num_envs
+    if isinstance(seed, int | np.integer):
+        seeds = [int(seed) + i for i in range(num_envs)]
+    else:
+        seeds = list(seed) if np.iterable(seed) else [seed]
+    for one in seeds:
+        if one is not None and not (isinstance(one, int | np.integer) and one >= 0):
+            raise ValueError(
+                f"seed must be a whole number from 0 on, or {num_envs} of them, one for each "
+                f"battle, not {reprlib.repr(seed)}"
+            )
+    if len(seeds) != num_envs:
+        raise ValueError(f"there are {num_envs} battles, but {len(seeds)} seeds")
+    return [None if one is None else int(one) for one in seeds]
+
+
+def check_reset_mask(reset_mask, num_envs):
+    """Refuse what gymnasium's vector environments refuse."""
+    if not isinstance(reset_mask, np.ndarray) or reset_mask.dtype != np.bool_:
+        raise TypeError(
+            "options['reset_mask'] must be a numpy array of bool, "
+            f"e.g. terminated | truncated, not {reprlib.repr(reset_mask)}"
+        )
+    if reset_mask.shape != (num_envs,):
+        raise ValueError(
+            f"options['reset_mask'] must have the shape ({num_envs},), one for each battle, "
+            f"not {reset_mask.shape}"
+        )
+    if not reset_mask.any():
+        raise ValueError(
+            "options['reset_mask'] has no True in it; call reset() when a battle is to be reset"
+        )
+
+
 class BatchedActions(gym.spaces.Tuple):
     """The actions of all battles, an array (num_envs,) for each agent.
 
@@ -175,6 +212,8 @@ class SMACliteVectorEnv(VectorEnv):
         Truncates a battle. None stands for the map's limit, -1 for no limit.
     arrays : bool
         Observe and act in arrays, see above.
+    render_mode : None
+        Many battles are not drawn.
 
     Attributes
     ----------
@@ -187,8 +226,8 @@ class SMACliteVectorEnv(VectorEnv):
     Raises
     ------
     ValueError
-        For an unknown map, no battles or a limit of 0; a ``MapError``, which is one, for a file
-        that holds no map.
+        For an unknown map, no battles, a limit of 0, numbers that are not whole or a render mode; a
+        ``MapError``, which is one, for a file that holds no map.
 
     Examples
     --------
@@ -210,7 +249,17 @@ class SMACliteVectorEnv(VectorEnv):
         map_file: str | PathLike | None = None,
         max_episode_steps: int | None = None,
         arrays: bool = False,
+        render_mode: None = None,
     ) -> None:
+        if render_mode is not None:
+            raise ValueError(
+                f"render_mode is {render_mode!r}, but many battles are not drawn; leave it out, or "
+                "draw a single battle with gym.make(..., render_mode='rgb_array')"
+            )
+        limit = 0 if max_episode_steps is None else max_episode_steps
+        for name, value in (("num_envs", num_envs), ("max_episode_steps", limit)):
+            if not isinstance(value, int | np.integer):
+                raise ValueError(f"{name} must be a whole number, e.g. 8, not {value!r}")
         if num_envs < 1 or max_episode_steps == 0:
             raise ValueError(
                 f"num_envs ({num_envs}) and max_episode_steps ({max_episode_steps}) "
@@ -300,46 +349,59 @@ class SMACliteVectorEnv(VectorEnv):
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin all battles.
+        """Begin all battles, or some of them.
 
         Parameters
         ----------
         seed : int or sequence of int, optional
             Battle i has ``seed + i``, or the i-th of the sequence. Without one the streams go on.
         options : dict, optional
-            Ignored.
+            With ``reset_mask``, (num_envs,) bool, only battles where it is true are reset, as in
+            gymnasium's vector environments. The others stay as they are, with their seeds.
+            Everything else is ignored.
 
         Returns
         -------
         observations : tuple of ndarray, or dict of ndarray
-            In the form that the class describes.
+            In the form that the class describes, of all battles.
         infos : dict
-            ``battle_won`` (num_envs,) bool, and gymnasium's mask of it, ``_battle_won``.
+            ``battle_won`` (num_envs,) bool, and gymnasium's mask of it, ``_battle_won``, true of
+            those that were reset.
 
         Raises
         ------
+        TypeError
+            For a ``reset_mask`` that is no array of bool.
         ValueError
-            For a sequence of another length than ``num_envs``.
+            For one of another shape or without a battle to reset, for a seed that is no whole
+            number, or for another number of seeds than ``num_envs``.
+        gymnasium.error.ResetNeeded
+            For a first reset that leaves some battles out.
         """
-        if seed is None or isinstance(seed, int | np.integer):
-            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+        seeds = list_seeds(seed, self.num_envs)
+        if options is not None and "reset_mask" in options:
+            chosen = options["reset_mask"]
+            check_reset_mask(chosen, self.num_envs)
+            if not self.seeded and not chosen.all():
+                raise gym.error.ResetNeeded("call reset() without a reset_mask first")
         else:
-            seeds = [None if one is None else int(one) for one in seed]
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"there are {self.num_envs} battles, but {len(seeds)} seeds")
-        super().reset(seed=seeds[0])
-        for i, battle_seed in enumerate(seeds):
-            if battle_seed is not None or not self.seeded:
-                self.rng_state[i] = from_generator(np.random.default_rng(battle_seed))
+            chosen = np.ones(self.num_envs, np.bool_)
+        super().reset(seed=seeds[0] if chosen[0] else None)
+        for i in np.flatnonzero(chosen):
+            if seeds[i] is not None or not self.seeded:
+                self.rng_state[i] = from_generator(np.random.default_rng(seeds[i]))
         self.seeded = True
-        self.units[:] = self.arena.first_units
-        self.last_actions[:] = NOT_YET
-        self.steps[:] = 0
-        self.avail_actions[:] = self.single.avail_actions
-        self.obs = self.repeat(self.single.obs)
-        self.state = self.repeat(self.single.state)
+        self.units[chosen] = self.arena.first_units
+        self.last_actions[chosen] = NOT_YET
+        self.steps[chosen] = 0
+        self.avail_actions[chosen] = self.single.avail_actions
+        self.obs = self.obs.copy()  # the caller may keep the last ones
+        self.obs[chosen] = self.single.obs
+        self.state = self.state.copy()
+        self.state[chosen] = self.single.state
         observations = self.pack(self.avail_actions, self.obs, self.state)
-        return observations, self.info("battle_won", np.zeros(self.num_envs, np.bool_))
+        battle_won = np.zeros(self.num_envs, np.bool_)
+        return observations, self.info("battle_won", battle_won, chosen)
 
     def step(
         self, actions: Sequence[np.ndarray] | np.ndarray

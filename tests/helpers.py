@@ -1,4 +1,4 @@
-"""What the tests share: the four scripts as modules, as commands and as programs run in this process."""
+"""What the tests share: the four scripts as modules, as commands and as programs run here."""
 
 import importlib
 import os
@@ -14,8 +14,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 REPO = Path(__file__).parent.parent
 SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
-CLOCK = ("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "clock")
+PZ = ("--env-type", "pz", "--env-family", "tests.envs", "--env-name")  # and a file of tests/envs
+CLOCK = (*PZ, "clock")
+WEATHER = (*PZ, "weather")
 ENVIRON = {**os.environ, "PYTHONPATH": str(REPO), "WANDB_MODE": "offline"}
+
+
+def words(line):
+    """The arguments of a command line."""
+    return tuple(line.split())
 
 
 def module(script):
@@ -36,7 +43,7 @@ def run(script, *args, cwd):
 
 
 def run_here(script, *args, cwd, monkeypatch):
-    """Run a script in this process and return its globals, to look into what it has collected and learnt."""
+    """Run a script in this process and return its globals: what it has collected and learnt."""
     monkeypatch.chdir(cwd)
     monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, args)])
     return runpy.run_path(str(REPO / "cleanmarl" / f"{script}.py"), run_name="__main__")
@@ -59,7 +66,7 @@ def scalars(cwd):
 def random_trajectory(
     rng, length, n_agents=3, obs_dim=4, state_dim=5, n_actions=3, terminated=True
 ):
-    """`length` steps with all observations, states and available actions, the last ones included."""
+    """`length` steps with all observations, states and available actions, the last included."""
     avail_actions = rng.random((length + 1, n_agents, n_actions)) < 0.6
     avail_actions[..., 0] = True
     return {
@@ -103,9 +110,10 @@ def batch_of(script, trajectories):
 
 
 def loss_of(script, networks, batch, args):
-    """The loss of a whole batch; `networks` are online and target Q-network, online and target mixer.
+    """The loss of a whole batch.
 
-    These are the two calls that the loops of the scripts make between `buffer.sample` and
+    `networks` are the online and the target Q-network, then the online and the target mixer. These
+    are the two calls that the loops of the scripts make between `buffer.sample` and
     `gradient_step`; qmix_lstm makes the second one for every chunk.
     """
     q_network, target_q_network, mixer, target_mixer = networks

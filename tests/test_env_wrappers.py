@@ -170,7 +170,8 @@ def test_lbf_eating_the_last_food_in_the_last_step_terminates():
             break
     for _ in range(49):
         _, _, terminated, truncated, _ = env.step(np.zeros(2, int))
-        assert not (terminated or truncated)
+        assert not terminated
+        assert not truncated
     _, reward, terminated, _, _ = env.step(np.full(2, 5))
     assert reward == pytest.approx(1)
     assert terminated

@@ -1,15 +1,31 @@
 """Bad input ends with one line and exit code 2, interruptions lose nothing (SPEC, section 8)."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
-from tests.helpers import CLOCK, ENVIRON, SCRIPTS, command, module, run_dir, run_here, scalars
+from tests.envs.clock import Clock
+from tests.helpers import (
+    CLOCK,
+    ENVIRON,
+    PZ,
+    SCRIPTS,
+    command,
+    module,
+    run_dir,
+    run_here,
+    scalars,
+    words,
+)
 
 LBF = ("--env-type", "lbf", "--env-name", "Foraging-5x5-2p-1f-v3")
 BAD = [
@@ -19,11 +35,8 @@ BAD = [
     (("--env-type", "pz", "--env-family", "no_such_family", "--env-name", "x"), "--env-family"),
     (("--env-type", "pz", "--env-family", "atari", "--env-name", "pong_v3"), "pettingzoo[atari]"),
     (("--env-type", "pz", "--env-family", "sisl", "--env-name", "multiwalker_v9"), "Discrete"),
-    (("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "continuous"), "Discrete"),
-    (
-        ("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "needs_package"),
-        "a_package_that_nobody_has",
-    ),
+    ((*PZ, "continuous"), "Discrete"),
+    ((*PZ, "needs_package"), "a_package_that_nobody_has"),
     (("--env-type", "smaclite_upstream"), "--env-type"),
     ((*LBF, "--device", "cuda:7"), "--device"),
     ((*LBF, "--device", "abacus"), "--device"),
@@ -78,6 +91,33 @@ def test_one_line_and_no_folder(script, args, word, tmp_path, monkeypatch, capfd
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.filterwarnings("ignore:.*Worker")
+def test_networks_that_cannot_be_built_leave_no_folder(script, tmp_path, monkeypatch):
+    # 10 million numbers a layer: its 400 TB are more than a process can address.
+    args = (*CLOCK, "--hidden-dim", 10**7, "--no-agent-ids")
+    with pytest.raises(RuntimeError, match="memory"):
+        run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.filterwarnings("ignore:.*Worker")
+def test_wandb_that_does_not_start_leaves_no_folder(script, tmp_path, monkeypatch, capfd):
+    def init(**_):
+        raise RuntimeError("not logged in\nand more lines")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    with pytest.raises(SystemExit) as stop:
+        run_here(script, *CLOCK, "--use-wnb", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert stop.value.code == 2
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1, err
+    assert err.startswith(f"{script}.py: --use-wnb ")
+    assert err.endswith("not logged in\n")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("package", ["lbforaging", "pettingzoo", "mpe2", "wandb"])
 def test_missing_package(package, tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, package, None)  # importing it raises ModuleNotFoundError
@@ -112,39 +152,113 @@ def test_bad_input_from_the_command_line(script, tmp_path):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_loss_that_is_not_finite(script, tmp_path, monkeypatch):
-    args = [
-        "--env-type",
-        "pz",
-        "--env-family",
-        "tests.envs",
-        "--env-name",
-        "not_finite",
-        "--batch-size",
-        "2",
-    ]
+    args = (*PZ, "not_finite", "--batch-size", 2)
     with pytest.raises(SystemExit) as stop:
         run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     assert "not finite" in stop.value.code
     assert "--learning-rate" in stop.value.code
     weights = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
-    assert all(
-        value.isfinite().all()
-        for value in (*weights["q_network"].values(), *weights["mixer"].values())
-    )
+    for value in (*weights["q_network"].values(), *weights["mixer"].values()):
+        assert value.isfinite().all()
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.filterwarnings("ignore:.*Worker")
 def test_an_environments_own_error_is_shown_and_the_model_kept(script, tmp_path, monkeypatch):
-    args = ("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "crashing")
+    args = (*PZ, "crashing")
     with pytest.raises(RuntimeError, match="a bug in the environment"):
         run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     assert (run_dir(tmp_path) / "model.pt").exists()
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.filterwarnings("ignore:.*Worker")
+def test_ctrl_c_keeps_the_model_and_what_has_been_logged(script, tmp_path, monkeypatch):
+    args = (*PZ, "interrupting", *words("--eval-steps 1 --num-eval-ep 5 --log-every 1"))
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as stop:
+        run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert stop.type is SystemExit
+    assert stop.value.code == 130
+    saved = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
+    assert saved["script"] == script
+    logged = scalars(tmp_path)
+    assert len(logged["eval/ep_reward"]) == 1
+    assert len(logged["rollout/ep_reward"]) == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*Worker")
+def test_a_dead_worker_ends_the_run_in_one_line_and_the_model_is_kept(tmp_path, monkeypatch):
+    with pytest.raises(SystemExit) as stop:
+        run_here("qmix_multienvs", *PZ, "dying", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert stop.value.code.startswith("qmix_multienvs.py: a worker process died")
+    assert "--num-envs" in stop.value.code
+    assert (run_dir(tmp_path) / "model.pt").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*Worker")
+@pytest.mark.parametrize("end", ["clock", "crashing", "interrupting", "dying"])
+def test_no_worker_is_left_behind(end, tmp_path, monkeypatch):
+    args = (*PZ, end, *words("--total-timesteps 200 --eval-steps 1"))
+    before = set(multiprocessing.active_children())
+    try:
+        run_here("qmix_multienvs", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    except (RuntimeError, SystemExit, KeyboardInterrupt) as error:
+        assert end != "clock", error
+    for worker in set(multiprocessing.active_children()) - before:
+        worker.join(timeout=2)
+        assert not worker.is_alive()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("end", ["clock", "crashing"])
+@pytest.mark.filterwarnings("ignore:.*Worker")
+def test_a_run_closes_its_writer_and_its_environment(script, end, tmp_path, monkeypatch):
+    closed = []
+
+    class Writer(SummaryWriter):
+        def close(self):
+            closed.append("writer")
+            super().close()
+
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", Writer)
+    monkeypatch.setattr(Clock, "close", lambda env: closed.append("environment"))
+    args = (*PZ, end, "--total-timesteps", 40)
+    if end == "crashing":
+        with pytest.raises(RuntimeError):
+            run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    else:
+        run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert "writer" in closed
+    if script != "qmix_multienvs":  # whose workers are ended, see above
+        assert "environment" in closed
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.filterwarnings("ignore:.*Worker")
+def test_models_are_written_whole_or_not_at_all(script, tmp_path, monkeypatch):
+    save = torch.save
+    files = []
+
+    def save_on_a_disk_that_fills_up(model, path):
+        save(model, path)
+        files.append(path)
+        if len(files) > 1:
+            content = Path(path).read_bytes()
+            Path(path).write_bytes(content[: len(content) // 2])
+            raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", save_on_a_disk_that_fills_up)
+    args = (*PZ, "seasons", *words("--total-timesteps 80 --eval-steps 4 --num-eval-ep 1"))
+    with pytest.raises(OSError, match="no space left"):
+        run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert len(files) == 3  # the best model twice, and the last one
+    torch.load(run_dir(tmp_path) / "best_model.pt", weights_only=True)
+    assert not (run_dir(tmp_path) / "model.pt").exists()
+
+
 @pytest.mark.slow
 def test_a_workers_own_traceback_is_shown(tmp_path):
-    args = ("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "crashing")
+    args = (*PZ, "crashing")
     done = subprocess.run(
         command("qmix_multienvs", *args), cwd=tmp_path, env=ENVIRON, capture_output=True, text=True
     )
@@ -154,7 +268,7 @@ def test_a_workers_own_traceback_is_shown(tmp_path):
 
 @pytest.fixture
 def start():
-    """Start long runs, each in a process group of its own, and leave none of their processes behind."""
+    """Start long runs, each in a process group of its own, and leave none of them behind."""
     groups = []
 
     def start_one(script, cwd):
@@ -187,16 +301,15 @@ def start_run(script, cwd):
 
 
 def group(process):
-    """The living processes of a run: its own and whatever it has started, but for those nobody has waited for yet."""
-    listing = subprocess.run(
-        ["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True
-    ).stdout
-    rows = [line.split() for line in listing.splitlines()]
-    return [
-        int(pid)
-        for pid, pgid, stat in rows
-        if int(pgid) == process.pid and not stat.startswith("Z")
-    ]
+    """The living processes of a run: its own and what it has started, but for zombies."""
+    ps = ["ps", "-eo", "pid=,pgid=,stat="]
+    listing = subprocess.run(ps, capture_output=True, text=True).stdout
+    living = []
+    for line in listing.splitlines():
+        pid, pgid, stat = line.split()
+        if int(pgid) == process.pid and not stat.startswith("Z"):
+            living.append(int(pid))
+    return living
 
 
 def gone(process):
@@ -223,9 +336,8 @@ def test_ctrl_c_saves_and_closes(script, to_all, start, tmp_path):
     weights = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
     assert weights["script"] == script
     logged = scalars(tmp_path)
-    assert (
-        len(logged["rollout/ep_reward"]) >= 40
-    )  # parallel environments may end episodes in the same step
+    # Parallel environments may end episodes in the same step.
+    assert len(logged["rollout/ep_reward"]) >= 40
     assert len(logged["eval/ep_reward"]) >= 1
     assert gone(process)
 

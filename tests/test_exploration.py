@@ -1,4 +1,4 @@
-"""Exploration: each agent for itself, over available actions only, and epsilon's schedule."""
+"""Acting: each agent explores for itself, epsilon's schedule, and greedy play in evaluation."""
 
 import random
 
@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from cleanmarl.env_wrappers import make_env
-from tests.helpers import CLOCK, SCRIPTS, module, run_here, scalars
+from tests.helpers import CLOCK, SCRIPTS, WEATHER, module, run_here, scalars, words
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_agents_explore_independently(script):
     np.random.seed(0)
-    n, epsilon = 40_000, 0.6
+    n = 40_000
+    epsilon = 0.6
     q_values = np.broadcast_to([[3.0, 2, 1], [1, 2, 3]], (n, 2, 3))
     avail_actions = np.broadcast_to([[True, True, True], [True, True, False]], (n, 2, 3))
     actions = module(script).select_actions(q_values, avail_actions, epsilon)
@@ -28,43 +29,40 @@ def test_agents_explore_independently(script):
 @pytest.mark.parametrize("epsilon", [0, 0.3, 1])
 def test_only_available_actions(script, epsilon):
     np.random.seed(0)
-    q_values, avail_actions = np.random.randn(5000, 4, 6), np.random.rand(5000, 4, 6) < 0.3
+    q_values = np.random.randn(5000, 4, 6)
+    avail_actions = np.random.rand(5000, 4, 6) < 0.3
     avail_actions[..., 2] = True
     actions = module(script).select_actions(q_values, avail_actions, epsilon)[..., None]
     assert np.take_along_axis(avail_actions, actions, axis=-1).all()
     if epsilon == 0:
-        assert (
-            np.take_along_axis(q_values, actions, axis=-1) >= np.where(avail_actions, q_values, -9)
-        ).all()
+        taken = np.take_along_axis(q_values, actions, axis=-1)
+        assert (taken >= np.where(avail_actions, q_values, -9)).all()
+
+
+def seed_everything():
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_evaluation_leaves_the_random_numbers_of_training_alone(script):
-    env, m = make_env("pz", "clock", "tests.envs", seed=1), module(script)
+    m = module(script)
+    env = make_env("pz", "clock", "tests.envs", seed=1)
     q_network = m.QNetwork(8, 3, 16, 1)
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    seed_everything()
     metrics = m.evaluate(env, q_network, 3, torch.device("cpu"))
-    after = random.random(), np.random.random(), torch.rand(1)
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    after = (random.random(), np.random.random(), torch.rand(1))
+    seed_everything()
     assert after == (random.random(), np.random.random(), torch.rand(1))
     assert metrics == {"eval/ep_reward": 10, "eval/ep_length": 4, "eval/std_ep_reward": 0}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_epsilon_falls_from_start_to_end(script, tmp_path, monkeypatch):
-    args = [
-        "--total-timesteps",
-        "400",
-        "--exploration-fraction",
-        "0.5",
-        "--start-e",
-        "0.8",
-        "--end-e",
-        "0.1",
-    ]
-    program = run_here(
-        script, *CLOCK, *args, "--log-every", 1, cwd=tmp_path, monkeypatch=monkeypatch
-    )
+    args = (*CLOCK, *words("--total-timesteps 400 --exploration-fraction 0.5 --log-every 1"))
+    args += words("--start-e 0.8 --end-e 0.1")
+    program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     num_envs = program["args"].num_envs if script == "qmix_multienvs" else 1
     epsilons = dict(scalars(tmp_path)["rollout/epsilon"])
     for step, epsilon in epsilons.items():
@@ -78,3 +76,77 @@ def test_exploration_fraction_zero_starts_at_the_end(tmp_path, monkeypatch):
     args = ("--total-timesteps", 40, "--exploration-fraction", 0, "--log-every", 1)
     run_here("qmix", *CLOCK, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     assert {value for _, value in scalars(tmp_path)["rollout/epsilon"]} == {np.float32(0.025)}
+
+
+def greedy_actions(script, q_network, episode):
+    """The best available action of each agent in each step of an episode, (time, n_agents)."""
+    obs = episode["obs"][: len(episode["actions"])]
+    q_values = q_network(obs[None])[0][0] if script == "qmix_lstm" else q_network(obs)
+    # In the first step everything is available that is in the second: nobody has left yet.
+    following = episode["next_avail_actions"]
+    avail_actions = torch.cat([following[:1], following[:-1]])
+    return q_values.where(avail_actions, -torch.inf).argmax(dim=-1)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_with_epsilon_zero_the_team_acts_by_the_online_network(script, tmp_path, monkeypatch):
+    # One training round, after the second episode; the target networks stay as they were.
+    args = (*WEATHER, *words("--total-timesteps 160 --start-e 0 --end-e 0"))
+    args += words("--batch-size 2 --train-freq 1000 --polyak 0 --learning-rate 0.05")
+    program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    going_on = getattr(program["args"], "num_envs", 0)  # when the networks changed
+    episodes = list(program["buffer"].episodes)[2 + going_on :]
+    assert len(episodes) > 10
+    by_target = []
+    for episode in episodes:
+        actions = episode["actions"].long()
+        assert torch.equal(actions, greedy_actions(script, program["q_network"], episode))
+        target_actions = greedy_actions(script, program["target_q_network"], episode)
+        by_target.append(torch.equal(actions, target_actions))
+    assert not all(by_target)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_with_epsilon_one_the_team_takes_every_available_action(script, tmp_path, monkeypatch):
+    args = (*WEATHER, *words("--total-timesteps 160 --start-e 1 --end-e 1"))
+    program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    actions = torch.cat([episode["actions"][:2] for episode in program["buffer"].episodes])
+    assert [actions[:, i].unique().tolist() for i in range(3)] == [[0, 1], [0, 1, 2], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_evaluation_is_of_the_online_network(script, tmp_path, monkeypatch):
+    # One evaluation, at the end. The target network has other weights, and plays otherwise.
+    args = (*WEATHER, *words("--total-timesteps 80 --batch-size 2 --polyak 0 --num-eval-ep 7"))
+    args += words("--learning-rate 0.05 --eval-steps 1000 --seed 4")
+    program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    figures = []
+    for name in ("q_network", "target_q_network"):
+        env = make_env(
+            "pz", "weather", "tests.envs", seed=4 + getattr(program["args"], "num_envs", 1)
+        )
+        metrics = module(script).evaluate(env, program[name], 7, torch.device("cpu"))
+        figures.append({tag: [(80, pytest.approx(value))] for tag, value in metrics.items()})
+    logged = scalars(tmp_path)
+    logged = {tag: logged[tag] for tag in figures[0]}
+    assert logged == figures[0]
+    assert logged != figures[1]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_evaluation_is_the_mean_of_its_episodes(script):
+    m = module(script)
+    torch.manual_seed(0)
+    q_network = m.QNetwork(8, 3, 16, 1)
+    device = torch.device("cpu")
+    together = m.evaluate(make_env("pz", "weather", "tests.envs", seed=3), q_network, 6, device)
+    env = make_env("pz", "weather", "tests.envs", seed=3)
+    alone = [m.evaluate(env, q_network, 1, device) for _ in range(6)]
+    returns = [metrics["eval/ep_reward"] for metrics in alone]
+    lengths = [metrics["eval/ep_length"] for metrics in alone]
+    assert len(set(returns)) == 6
+    assert together == {
+        "eval/ep_reward": pytest.approx(np.mean(returns)),
+        "eval/std_ep_reward": pytest.approx(np.std(returns)),
+        "eval/ep_length": pytest.approx(np.mean(lengths)),
+    }

@@ -94,7 +94,7 @@ def test_agents_values_start_near_zero(script):
 
 
 class Table(torch.nn.Module):
-    """A Q-network whose values are `scale` times the observation, recurrent in name if the script's is."""
+    """A Q-network whose values are `scale` times the observation; in qmix_lstm with a state."""
 
     def __init__(self, script, scale):
         super().__init__()

@@ -1,4 +1,4 @@
-"""qmix_lstm: truncated backpropagation through time, against a walk through the batch one step at a time."""
+"""qmix_lstm: truncated backpropagation through time, against a walk one step at a time."""
 
 import copy
 from types import SimpleNamespace
@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from cleanmarl.qmix_lstm import QNetwork, compute_td_target, td_loss
-from tests.helpers import CLOCK, batch_of, gradients, networks_of, random_trajectory, run_here
+from tests.helpers import (
+    CLOCK,
+    batch_of,
+    gradients,
+    networks_of,
+    random_trajectory,
+    run_here,
+    words,
+)
 
 LSTM = "qmix_lstm"
 
@@ -117,8 +125,9 @@ def test_a_chunk_longer_than_the_episode_is_the_whole_episode(tmp_path, monkeypa
 
 
 def recorded(monkeypatch):
-    """Have every forward pass of an LSTM note the shape of its input and whether it starts from nothing."""
-    calls, forward = [], torch.nn.LSTM.forward
+    """Have every pass of an LSTM note how many steps it reads and whether it starts anew."""
+    calls = []
+    forward = torch.nn.LSTM.forward
 
     def recording(self, features, hidden=None):
         calls.append((features.shape[1], hidden is None))
@@ -134,29 +143,16 @@ def test_hidden_state_of_rollouts_and_evaluation_starts_anew_with_each_episode(
     calls = recorded(monkeypatch)
     args = (
         *CLOCK,
-        *[
-            "--total-timesteps",
-            "40",
-            "--num-eval-ep",
-            "3",
-            "--batch-size",
-            "11",
-            "--buffer-size",
-            "11",
-        ],
+        *words("--total-timesteps 40 --num-eval-ep 3 --batch-size 11 --buffer-size 11"),
     )
     run_here(LSTM, *args, cwd=tmp_path, monkeypatch=monkeypatch)
-    assert (
-        calls == [(1, True), (1, False), (1, False), (1, False)] * 13
-    )  # 10 episodes of training, 3 of evaluation
+    # 10 episodes of training, 3 of evaluation
+    assert calls == [(1, True), (1, False), (1, False), (1, False)] * 13
 
 
 def test_hidden_state_of_learning_is_carried_from_chunk_to_chunk(tmp_path, monkeypatch):
     calls = recorded(monkeypatch)
     args = (*CLOCK, "--total-timesteps", 8, "--num-eval-ep", 1, "--batch-size", 2, "--tbptt", 2)
     run_here(LSTM, *args, cwd=tmp_path, monkeypatch=monkeypatch)
-    assert [call for call in calls if call[0] > 1] == [
-        (5, True),
-        (2, True),
-        (2, False),
-    ]  # target network, two chunks
+    # The target network, and two chunks
+    assert [call for call in calls if call[0] > 1] == [(5, True), (2, True), (2, False)]

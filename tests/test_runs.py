@@ -1,16 +1,36 @@
-"""Whole runs through the command line: the two-step game, metrics, reproducibility, W&B and saved weights."""
+"""Whole runs: the two-step game, metrics, reproducibility, W&B and saved weights."""
 
 import math
+import re
+import sys
+import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.helpers import CLOCK, SCRIPTS, module, run, run_dir, run_here, scalars
+from cleanmarl import __version__
+from cleanmarl.env_wrappers import make_env
+from tests.helpers import (
+    CLOCK,
+    PZ,
+    REPO,
+    SCRIPTS,
+    WEATHER,
+    module,
+    run,
+    run_dir,
+    run_here,
+    scalars,
+    words,
+)
 
 LBF = ("--env-type", "lbf", "--env-name", "Foraging-5x5-2p-1f-v3")
 SPREAD = ("--env-type", "pz", "--env-name", "simple_spread_v3")
 SMACLITE = ("--env-type", "smaclite", "--env-name", "3m")
+SKIRMISH = ("--env-type", "smaclite", "--env-name", REPO / "tests" / "maps" / "skirmish.json")
 PURSUIT = ("--env-type", "pz", "--env-family", "sisl", "--env-name", "pursuit_v5")
 TAGS = {
     "rollout/ep_reward",
@@ -30,30 +50,10 @@ TAGS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_two_step_game(script, tmp_path):
-    """Section 5 of the paper: QMIX finds the 8 behind the risky 2B; additive value functions settle for 7."""
-    args = [
-        "--env-type",
-        "pz",
-        "--env-family",
-        "tests.envs",
-        "--env-name",
-        "two_step_game",
-        "--total-timesteps",
-        "4000",
-    ]
-    run(
-        script,
-        *args,
-        "--start-e",
-        1,
-        "--end-e",
-        1,
-        "--polyak",
-        0.05,
-        "--eval-steps",
-        500,
-        cwd=tmp_path,
-    )
+    """Section 5 of the paper: QMIX finds the 8 behind the risky 2B; a sum settles for 7."""
+    args = (*PZ, "two_step_game", *words("--total-timesteps 4000 --start-e 1 --end-e 1"))
+    args += words("--polyak 0.05 --eval-steps 500")
+    run(script, *args, cwd=tmp_path)
     logged = scalars(tmp_path)
     assert logged["eval/ep_reward"][-1] == (4000, 8)
     assert {value for _, value in logged["eval/ep_length"]} == {2}
@@ -63,25 +63,23 @@ def test_two_step_game(script, tmp_path):
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("env", [LBF, SPREAD, SMACLITE, PURSUIT])
 def test_every_metric_is_logged(script, env, tmp_path):
-    # An episode of pursuit takes 500 steps; parallel environments need 500 steps each to finish one.
-    few = (
-        *["--batch-size", "1", "--num-eval-ep", "1"],
-        *(("--num-envs", 1) if script == "qmix_multienvs" else ()),
-    )
-    small = (*few, "--train-freq", 1) if env == PURSUIT else ("--batch-size", 4, "--eval-steps", 10)
+    # An episode of pursuit takes 500 steps, also in each of several environments.
+    few = ("--batch-size", 1, "--num-eval-ep", 1)
+    if script == "qmix_multienvs":
+        few += ("--num-envs", 1)
+    small = ("--batch-size", 4, "--eval-steps", 10)
+    if env == PURSUIT:
+        small = (*few, "--train-freq", 1)
     run(script, *env, *small, "--total-timesteps", 600, cwd=tmp_path)
     logged = scalars(tmp_path)
-    assert set(logged) == TAGS | (
-        {"rollout/battle_won", "eval/battle_won"} if env == SMACLITE else set()
-    )
+    battles = {"rollout/battle_won", "eval/battle_won"} if env == SMACLITE else set()
+    assert set(logged) == TAGS | battles
     for events in logged.values():
-        assert all(0 < step <= 600 and math.isfinite(value) for step, value in events)
+        assert all(0 < step <= 600 for step, _ in events)
+        assert all(math.isfinite(value) for _, value in events)
         assert len({step for step, _ in events}) == len(events)
     assert logged["eval/ep_reward"][-1][0] == 600
     assert logged["train/num_updates"][-1][1] >= 1
-    arguments = EventAccumulator(str(run_dir(tmp_path))).Reload().Tensors("arguments/text_summary")
-    table = arguments[0].tensor_proto.string_val[0].decode()
-    assert "|gamma|0.99|" in table
     family = env[3] if env != PURSUIT else env[5]
     assert run_dir(tmp_path).name.startswith(f"{script}__{env[1]}__{family}__1__")
 
@@ -102,6 +100,112 @@ def test_metrics_by_hand(script, tmp_path, monkeypatch):
     assert [value for _, value in logged["train/num_updates"]] == updates
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_rollout_figures_are_of_the_episodes_since_the_log_before(script, tmp_path, monkeypatch):
+    args = (*WEATHER, "--total-timesteps", 176, "--log-every", 5)
+    program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    logged = scalars(tmp_path)
+    returns = [episode["reward"].sum().item() for episode in program["buffer"].episodes]
+    lengths = [len(episode["reward"]) for episode in program["buffer"].episodes]
+    numbers = [int(value) for _, value in logged["rollout/num_episodes"]]
+    assert numbers[-1] == len(returns)
+    windows = [slice(*pair) for pair in zip([0, *numbers], numbers)]
+    expected = [np.mean(returns[window]) for window in windows]
+    assert [value for _, value in logged["rollout/ep_reward"]] == pytest.approx(expected)
+    expected = [np.mean(lengths[window]) for window in windows]
+    assert [value for _, value in logged["rollout/ep_length"]] == pytest.approx(expected)
+    sizes = [len(returns[window]) for window in windows]
+    # Parallel environments may end episodes in the same step.
+    assert all(5 <= size <= (8 if script == "qmix_multienvs" else 5) for size in sizes[:-1])
+    assert sizes[-1] < 5  # what is left at the end is logged too
+    assert f"ep_reward={np.mean(returns[windows[-1]]):.3g}" in program["progress"].postfix
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_rollouts_without_an_episode_are_not_logged(script, tmp_path, monkeypatch):
+    # The run ends in the middle of an episode, just after a log.
+    args = ("--total-timesteps", 10, "--log-every", 2)
+    last_log = 8
+    if script == "qmix_multienvs":
+        args = ("--total-timesteps", 40, "--log-every", 8)
+        last_log = 32
+    run_here(script, *CLOCK, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    logged = scalars(tmp_path)
+    assert [step for step, _ in logged["rollout/ep_reward"]] == [last_log]
+    assert [step for step, _ in logged["rollout/num_episodes"]] == [last_log]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_battles_won_are_those_of_the_episodes_since_the_log_before(script, tmp_path, monkeypatch):
+    # A battle that is won returns 20 and a little, one that is not less than 3.
+    args = (*SKIRMISH, *words("--total-timesteps 600 --log-every 5 --num-eval-ep 1"))
+    args += words("--start-e 1 --end-e 1 --eval-steps 2 --batch-size 100")
+    program = run_here(script, *args, "--buffer-size", 100, cwd=tmp_path, monkeypatch=monkeypatch)
+    logged = scalars(tmp_path)
+    won = [episode["reward"].sum().item() > 19 for episode in program["buffer"].episodes]
+    numbers = [int(value) for _, value in logged["rollout/num_episodes"]]
+    expected = [np.mean(won[slice(*pair)]) for pair in zip([0, *numbers], numbers)]
+    assert [value for _, value in logged["rollout/battle_won"]] == pytest.approx(expected)
+    assert len({True, False} & set(won)) == 2
+    for (_, value), (_, episode_return) in zip(
+        logged["eval/battle_won"], logged["eval/ep_reward"], strict=True
+    ):
+        assert value == (episode_return > 19)
+
+
+def test_parallel_environments_are_evaluated_when_enough_episodes_have_ended(tmp_path, monkeypatch):
+    # Episodes end four at a time: 8 are the first that are 6 or more, then 16.
+    args = (*CLOCK, *words("--total-timesteps 80 --eval-steps 6"))
+    run_here("qmix_multienvs", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert [step for step, _ in scalars(tmp_path)["eval/ep_reward"]] == [32, 64, 80]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_line_and_a_bar_say_how_far_the_run_is(script, tmp_path, monkeypatch, capfd):
+    args = (*CLOCK, *words("--total-timesteps 80 --eval-steps 12 --num-eval-ep 2"))
+    program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    figures = "eval/ep_reward 10.00  eval/ep_length 4.00  eval/std_ep_reward 0.00"
+    lines = [f"step        {step}  {figures}" for step in (48, 80)]
+    assert capfd.readouterr().out.splitlines() == lines
+    assert program["progress"].n == 80
+    assert program["progress"].total == 80
+    assert program["progress"].postfix == "ep_reward=10, ep_length=4"
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_log_names_the_arguments_the_version_and_the_speed(script, tmp_path, monkeypatch):
+    before = time.time()
+    args = (*CLOCK, *words("--total-timesteps 40 --seed 3 --log-every 4"))
+    program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert re.fullmatch(rf"{script}__pz__clock__3__\d+", run_dir(tmp_path).name)
+    events = EventAccumulator(str(run_dir(tmp_path))).Reload()
+    texts = []
+    for tag in ("arguments", "version"):
+        (event,) = events.Tensors(f"{tag}/text_summary")
+        texts.append(event.tensor_proto.string_val[0].decode())
+    assert texts[0].splitlines()[:2] == ["|argument|value|", "|-|-|"]
+    rows = [f"|{name}|{value}|" for name, value in vars(program["args"]).items()]
+    assert texts[0].splitlines()[2:] == rows
+    assert texts[1] == __version__
+    # The steps took some time, and not more than has passed since the start.
+    for step, steps_per_second in scalars(tmp_path)["time/sps"]:
+        assert 0 < step / steps_per_second <= time.time() - before
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_networks_on_the_processor_have_one_thread(script, tmp_path, monkeypatch):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    run_here(script, *CLOCK, "--total-timesteps", 20, cwd=tmp_path, monkeypatch=monkeypatch)
+    used = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    assert used == 1
+
+
+def without_time(logged):
+    return {tag: events for tag, events in logged.items() if not tag.startswith("time/")}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "env"), [*((script, LBF) for script in SCRIPTS), ("qmix_multienvs", SMACLITE)]
@@ -111,11 +215,9 @@ def test_the_same_command_gives_the_same_run(script, env, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         cwd = tmp_path / name
         cwd.mkdir()
-        args = f"--seed {seed} --batch-size 4 --log-every 2 --eval-steps 10 --total-timesteps 1200".split()
-        run(script, *env, *args, cwd=cwd)
-        runs.append(
-            {tag: events for tag, events in scalars(cwd).items() if not tag.startswith("time/")}
-        )
+        args = (*env, "--seed", seed, "--total-timesteps", 1200)
+        run(script, *args, *words("--batch-size 4 --log-every 2 --eval-steps 10"), cwd=cwd)
+        runs.append(without_time(scalars(cwd)))
     assert runs[0] == runs[1]
     for tag in ("rollout/ep_length", "train/loss", "train/grads"):
         assert runs[0][tag] != runs[2][tag]
@@ -123,42 +225,115 @@ def test_the_same_command_gives_the_same_run(script, env, tmp_path):
 
 def test_parallel_environments_differ_from_each_other(tmp_path, monkeypatch):
     args = (*SPREAD, "--total-timesteps", 100, "--num-envs", 4)
-    episodes = run_here("qmix_multienvs", *args, cwd=tmp_path, monkeypatch=monkeypatch)[
-        "buffer"
-    ].episodes
-    starts = [tuple(episode["states"][0].tolist()) for episode in episodes]
-    assert len(starts) == len(set(starts)) == 4
+    program = run_here("qmix_multienvs", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    starts = [tuple(episode["states"][0].tolist()) for episode in program["buffer"].episodes]
+    assert len(starts) == 4
+    assert len(set(starts)) == 4
 
 
-def test_evaluation_has_a_seed_of_its_own(tmp_path, monkeypatch):
-    for script in SCRIPTS:
-        program = run_here(
-            script, *SPREAD, "--total-timesteps", 100, cwd=tmp_path, monkeypatch=monkeypatch
-        )
-        trained_on = {
-            tuple(episode["states"][0].tolist()) for episode in program["buffer"].episodes
-        }
-        env = module(script).make_env("pz", "simple_spread_v3", seed=program["args"].seed)
-        eval_seed = 1 + getattr(program["args"], "num_envs", 1)
-        evaluated_on = (
-            module(script).make_env("pz", "simple_spread_v3", seed=eval_seed).reset()[0]["state"]
-        )
-        assert tuple(env.reset()[0]["state"].tolist()) in trained_on
-        assert tuple(evaluated_on.tolist()) not in trained_on
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_evaluation_has_a_seed_of_its_own(script, tmp_path, monkeypatch):
+    args = (*WEATHER, "--total-timesteps", 20, "--seed", 5)
+    program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    # The training environments have the seeds 5, 6...
+    num_envs = 4 if script == "qmix_multienvs" else 1
+    assert program["eval_env"].np_random_seed == 5 + num_envs
+
+
+@pytest.mark.parametrize(
+    ("script", "env"),
+    [*((script, WEATHER) for script in SCRIPTS), ("qmix_multienvs", SKIRMISH)],
+)
+def test_the_same_command_gives_the_same_scalars_twice(script, env, tmp_path, monkeypatch):
+    args = (*env, *words("--total-timesteps 160 --batch-size 4 --log-every 2 --eval-steps 5"))
+    runs = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        run_here(script, *args, cwd=tmp_path / name, monkeypatch=monkeypatch)
+        runs.append(without_time(scalars(tmp_path / name)))
+    assert runs[0] == runs[1]
+    assert len(runs[0]["train/loss"]) >= 3
+
+
+def test_battle_i_has_the_seed_of_the_run_plus_i(tmp_path, monkeypatch):
+    # The first episode of each is one that its map plays again alone with this seed.
+    args = (*SKIRMISH, *words("--total-timesteps 100 --seed 5 --start-e 1 --end-e 1"))
+    program = run_here("qmix_multienvs", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    env = make_env("smaclite", str(SKIRMISH[-1]))
+    for seed in (5, 6, 7, 8):
+        assert any(plays_again(env, seed, episode) for episode in program["buffer"].episodes)
+
+
+def plays_again(env, seed, episode):
+    """Whether the actions of an episode lead to its states with this seed too."""
+    env.reset(seed=seed)
+    for actions, next_state in zip(episode["actions"].numpy(), episode["next_states"].numpy()):
+        obs, _, _, _, _ = env.step(actions)
+        if not np.array_equal(obs["state"], next_state):
+            return False
+    return True
+
+
+def best_and_last(script, total_timesteps, cwd, monkeypatch):
+    """The two models that a run keeps where the evaluations return 10, 30, 20, 30, 10."""
+    cwd.mkdir()
+    args = (*PZ, "seasons", "--total-timesteps", total_timesteps, "--num-eval-ep", 1)
+    args += words("--eval-steps 4 --batch-size 2 --start-e 1 --end-e 1")
+    run_here(script, *args, cwd=cwd, monkeypatch=monkeypatch)
+    returns = [value for _, value in scalars(cwd)["eval/ep_reward"]]
+    assert returns == [10, 30, 20, 30, 10][: total_timesteps // 16]
+    names = ("best_model.pt", "model.pt")
+    return [torch.load(run_dir(cwd) / name, weights_only=True) for name in names]
+
+
+def equal_weights(model, other):
+    weights = [{**saved["q_network"], **saved["mixer"]} for saved in (model, other)]
+    return all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_best_model_is_of_the_best_evaluation_and_of_the_later_of_equal_ones(
+    script, tmp_path, monkeypatch
+):
+    # The last weights of a run that ends with the fourth evaluation are those that it was of.
+    best, last = best_and_last(script, 80, tmp_path / "whole", monkeypatch)
+    _, fourth = best_and_last(script, 64, tmp_path / "four", monkeypatch)
+    assert equal_weights(best, fourth)
+    assert not equal_weights(best, last)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_wandb_offline(script, tmp_path):
-    run(
-        script, *CLOCK, "--total-timesteps", 80, "--use-wnb", "--wnb-project", "clock", cwd=tmp_path
-    )
+    args = (*CLOCK, *words("--total-timesteps 80 --use-wnb --wnb-project clock"))
+    run(script, *args, cwd=tmp_path)
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
     (record,) = folder.glob("*.wandb")
     content = record.read_bytes()
-    for words in (b"rollout/ep_reward", b"eval/ep_reward", b"exploration_fraction", b"clock"):
-        assert words in content
+    for name in (b"rollout/ep_reward", b"eval/ep_reward", b"exploration_fraction", b"clock"):
+        assert name in content
     assert scalars(tmp_path)["eval/ep_reward"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_wandb_knows_the_run_before_its_first_event(script, tmp_path, monkeypatch):
+    calls = []
+
+    def init(**options):
+        calls.append((options, list(tmp_path.iterdir())))
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    args = (*CLOCK, *words("--total-timesteps 20 --use-wnb --wnb-project zoo --wnb-entity me"))
+    program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    ((options, folders),) = calls
+    assert not folders  # sync_tensorboard follows writers that are made later
+    assert options == {
+        "project": "zoo",
+        "entity": "me",
+        "name": run_dir(tmp_path).name,
+        "config": vars(program["args"]),
+        "sync_tensorboard": True,
+    }
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -167,36 +342,32 @@ def test_saved_weights(script, tmp_path, monkeypatch):
     program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     saved = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
     assert saved["script"] == script
+    assert saved["version"] == __version__
+    for name in ("q_network", "mixer"):
+        weights = program[name].state_dict()
+        assert list(saved[name]) == list(weights)
+        assert all(torch.equal(saved[name][key], weights[key]) for key in weights)
     assert module(script).Args(**saved["args"]) == module(script).Args(**vars(program["args"]))
-    sizes = (
-        program["obs_dim"],
-        program["n_actions"],
-        saved["args"]["hidden_dim"],
-        saved["args"]["num_layers"],
-    )
+    hidden_dim, num_layers = saved["args"]["hidden_dim"], saved["args"]["num_layers"]
+    sizes = (program["obs_dim"], program["n_actions"], hidden_dim, num_layers)
     q_network = module(script).QNetwork(*sizes)
     q_network.load_state_dict(saved["q_network"])
     mixer = module(script).Mixer(
         program["n_agents"], program["state_dim"], saved["args"]["hyper_dim"]
     )
     mixer.load_state_dict(saved["mixer"])
-    obs = torch.randn(
-        50, 6, program["n_agents"], program["obs_dim"]
-    )  # (batch, time, n_agents, obs_dim)
-    ours, theirs = q_network(obs), program["q_network"](obs)
-    ours, theirs = (ours[0], theirs[0]) if script == "qmix_lstm" else (ours, theirs)
+    # (batch, time, n_agents, obs_dim)
+    obs = torch.randn(50, 6, program["n_agents"], program["obs_dim"])
+    ours = q_network(obs)
+    theirs = program["q_network"](obs)
+    if script == "qmix_lstm":
+        ours, theirs = ours[0], theirs[0]
     assert torch.equal(ours.argmax(dim=-1), theirs.argmax(dim=-1))
     assert len(ours.argmax(dim=-1).unique()) > 1
 
 
-def test_no_model_if_not_wanted(tmp_path, monkeypatch):
-    run_here(
-        "qmix",
-        *CLOCK,
-        "--total-timesteps",
-        20,
-        "--no-save-model",
-        cwd=tmp_path,
-        monkeypatch=monkeypatch,
-    )
-    assert not (run_dir(tmp_path) / "model.pt").exists()
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_no_model_if_not_wanted(script, tmp_path, monkeypatch):
+    args = (*CLOCK, "--total-timesteps", 20, "--no-save-model")
+    run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert not list(run_dir(tmp_path).glob("*.pt*"))

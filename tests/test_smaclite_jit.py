@@ -413,6 +413,100 @@ def test_vectorised_battles_as_arrays():
             )
 
 
+@pytest.mark.parametrize("name", ["3m", "MMM"])
+def test_some_of_the_battles_are_reset(name):
+    """As gymnasium's SyncVectorEnv does it, to the bit: its `reset_mask`."""
+    limit = {"max_episode_steps": 15}
+    envs = gym.make_vec(f"smaclite_jit/{name}-v0", 3, **limit)
+    single = [partial(gym.make, f"smaclite_jit/{name}-v0", **limit)] * 3
+    theirs = SyncVectorEnv(single, autoreset_mode=AutoresetMode.SAME_STEP)
+    assert same(envs.reset(seed=4), theirs.reset(seed=4))
+    envs.action_space.seed(0)
+    resets = {
+        6: (None, [True, False, False]),
+        9: (70, [False, True, True]),
+        21: ([8, None, 9], [True, True, False]),
+        25: (None, [True, True, True]),
+    }
+    for step in range(40):
+        if step in resets:
+            seed, chosen = resets[step]
+            reset_mask = np.array(chosen)
+            options = {"reset_mask": reset_mask}
+            kept = envs.obs
+            before = kept.copy()
+            ours = envs.reset(seed=seed, options=options)
+            assert same(ours, theirs.reset(seed=seed, options=dict(options)))
+            assert list(options) == ["reset_mask"]
+            assert ours[1]["_battle_won"].tolist() == chosen
+            assert np.array_equal(kept, before)
+        for i, one in enumerate(theirs.envs):
+            assert np.array_equal(envs.get_state()[i], one.unwrapped.get_state())
+            assert np.array_equal(envs.get_avail_actions()[i], one.unwrapped.get_avail_actions())
+        actions = envs.action_space.sample()
+        ours = envs.step(actions)
+        for key in ("state", "_state", "avail_actions", "_avail_actions"):  # these are ours alone
+            ours[-1].get("final_info", {}).pop(key, None)
+        assert same(ours, theirs.step(actions))
+
+
+@pytest.mark.parametrize(
+    ("reset_mask", "error", "message"),
+    [
+        ([True, False], TypeError, r"must be a numpy array of bool, .*, not \[True, False\]"),
+        (np.array([1, 0]), TypeError, "must be a numpy array of bool"),
+        (np.array([True]), ValueError, r"must have the shape \(2,\), .*, not \(1,\)"),
+        (np.array([False, False]), ValueError, "has no True in it"),
+    ],
+)
+def test_a_mask_that_resets_no_battle_is_refused(reset_mask, error, message):
+    envs = gym.make_vec("smaclite_jit/3m-v0", 2)
+    envs.reset(seed=1)
+    with pytest.raises(error, match=message):
+        envs.reset(seed=5, options={"reset_mask": reset_mask})
+    untouched = gym.make_vec("smaclite_jit/3m-v0", 2)
+    untouched.reset(seed=1)
+    assert np.array_equal(envs.rng_state, untouched.rng_state)
+
+
+def test_the_first_reset_is_of_all_battles():
+    envs = gym.make_vec("smaclite_jit/3m-v0", 2)
+    with pytest.raises(gym.error.ResetNeeded, match="without a reset_mask first"):
+        envs.reset(options={"reset_mask": np.array([True, False])})
+    with pytest.raises(gym.error.ResetNeeded):
+        envs.step(envs.action_space.sample())
+
+
+@pytest.mark.parametrize("seed", [1.5, [1.5, 2], np.array([1.0, 2.0]), "12", -1, [3, -1]])
+def test_a_seed_of_another_form_is_refused_and_nothing_happens(seed):
+    envs = gym.make_vec("smaclite_jit/3m-v0", 2)
+    envs.reset(seed=1)
+    before = envs.rng_state.copy()
+    with pytest.raises(ValueError, match=r"^seed must be a whole number from 0 on, or 2 "):
+        envs.reset(seed=seed)
+    assert np.array_equal(envs.rng_state, before)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_envs": 2.0}, "^num_envs must be a whole number, e.g. 8, not 2.0$"),
+        ({"num_envs": 0}, r"^num_envs \(0\) and .* must be 1 or more$"),
+        (
+            {"num_envs": 2, "max_episode_steps": 7.5},
+            "^max_episode_steps must be a whole number, e.g. 8, not 7.5$",
+        ),
+        (
+            {"num_envs": 2, "render_mode": "human"},
+            r"^render_mode is 'human', but many battles are not drawn; leave it out, or draw .*$",
+        ),
+    ],
+)
+def test_battles_that_cannot_be_made(options, message):
+    with pytest.raises(ValueError, match=message):
+        gym.make_vec("smaclite_jit/3m-v0", **options)
+
+
 def test_vectorised_battles_refuse_an_unavailable_action_and_nothing_happens():
     envs = gym.make_vec("smaclite_jit/3m-v0", 2)
     envs.reset(seed=[1, 8])
@@ -596,6 +690,36 @@ def test_gymnasium_environment(name):
     assert [row.dtype for row in env.unwrapped.get_avail_actions()] == [
         np.float64
     ] * env.unwrapped.n_agents
+
+
+def test_samples_after_a_seed_in_mid_battle_attack():
+    env = SMACliteEnv("3m")
+    env.reset(seed=1)
+    while not env.avail_actions[:, 6:].any():
+        env.step(scripted(env))
+    first_samples = []
+    for seed in range(40):
+        env.action_space.seed(seed)
+        actions = env.action_space.sample()
+        assert env.avail_actions[np.arange(3), actions].all()
+        first_samples.append(actions)
+    assert (np.array(first_samples) >= 6).any()
+
+
+@pytest.mark.parametrize("name", ["2s_vs_1sc", "corridor", "bane_vs_bane"])
+@pytest.mark.parametrize("steps", [0, 1])
+def test_samples_after_a_seed_at_the_beginning_can_be_played_after_a_reset(name, steps):
+    """gymnasium's checker samples, resets and then plays the sample."""
+    env = SMACliteEnv(name)
+    for seed in range(10):
+        env.reset(seed=seed)
+        for _ in range(steps):
+            env.step(env.action_space.sample())
+        env.action_space.seed(seed)
+        actions = env.action_space.sample()
+        assert env.avail_actions[np.arange(env.n_agents), actions].all()
+        env.reset(seed=seed)
+        env.step(actions)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])

@@ -1,4 +1,4 @@
-"""Two agents whose action masks come in the two ways of PettingZoo's, with actions that do not start at 0."""
+"""Two agents with action masks in PettingZoo's two ways, and actions that do not start at 0."""
 
 import gymnasium as gym
 import numpy as np
@@ -6,7 +6,10 @@ from pettingzoo import ParallelEnv
 
 
 class Masked(ParallelEnv):
-    """`in_obs` finds its mask in its observation, `in_info` in its info; both may only take the middle action, 6."""
+    """`in_obs` finds its mask in its observation, `in_info` in its info.
+
+    Both may only take the middle action, 6.
+    """
 
     metadata = {"name": "masked"}
     possible_agents = ["in_obs", "in_info"]

@@ -1,0 +1,21 @@
+"""A team whose pay rises, falls, rises to where it was and falls again, whatever it does."""
+
+from tests.envs.clock import Clock
+
+PAY = (1, 3, 2, 3, 1)  # of the first episodes of an environment; then as of the last one
+
+
+class Seasons(Clock):
+    """Episode i of the clock pays `PAY[i]` times as much: 10, 30, 20, 30, 10."""
+
+    ended = 0
+
+    def step(self, actions):
+        observations, rewards, *rest = super().step(actions)
+        pay = PAY[min(self.ended, len(PAY) - 1)]
+        if self.t == self.limit:
+            self.ended += 1
+        return observations, {agent: pay * rewards[agent] for agent in rewards}, *rest
+
+
+parallel_env = Seasons
