@@ -260,11 +260,10 @@ class SMACliteVectorEnv(VectorEnv):
         for name, value in (("num_envs", num_envs), ("max_episode_steps", limit)):
             if not isinstance(value, int | np.integer):
                 raise ValueError(f"{name} must be a whole number, e.g. 8, not {value!r}")
-        if num_envs < 1 or max_episode_steps == 0:
-            raise ValueError(
-                f"num_envs ({num_envs}) and max_episode_steps ({max_episode_steps}) "
-                "must be 1 or more"
-            )
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be 1 or more, not {num_envs}")
+        if max_episode_steps == 0:
+            raise ValueError("max_episode_steps must not be 0; -1 is no limit")
         single = SMACliteEnv(map_name, map_file)  # the sizes, the spaces and the first view
         self.single = single
         self.arena = single.arena

@@ -491,7 +491,11 @@ def test_a_seed_of_another_form_is_refused_and_nothing_happens(seed):
     ("options", "message"),
     [
         ({"num_envs": 2.0}, "^num_envs must be a whole number, e.g. 8, not 2.0$"),
-        ({"num_envs": 0}, r"^num_envs \(0\) and .* must be 1 or more$"),
+        ({"num_envs": 0}, "^num_envs must be 1 or more, not 0$"),
+        (
+            {"num_envs": 2, "max_episode_steps": 0},
+            "^max_episode_steps must not be 0; -1 is no limit$",
+        ),
         (
             {"num_envs": 2, "max_episode_steps": 7.5},
             "^max_episode_steps must be a whole number, e.g. 8, not 7.5$",
