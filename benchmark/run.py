@@ -5,7 +5,8 @@
 
 Every run is the command that a user would type. Its log, its event files and the circumstances
 (status.json) are in benchmark/runs/<suite>/<environment>/<label>/seed<k>. Given again, the command
-leaves out what is finished.
+leaves out what is finished. A run whose command has changed since is made again, in place of the
+old one.
 """
 
 import json
@@ -63,8 +64,9 @@ class Run:
         self.status = {}
 
     def begin(self):
-        """Make the folder, empty but for the status of a run that has not finished."""
-        shutil.rmtree(self.folder, ignore_errors=True)  # the remains of one that did not finish
+        """Make the folder and write the status of a run that has begun into it."""
+        # What is there is of a run that did not finish, or that finished with another command.
+        shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.status = {
             "command": self.command,
@@ -91,7 +93,8 @@ class Run:
     def finish(self, outcome, log, error=""):
         """Store and report the end. Returns whether the run has succeeded.
 
-        `error` says why a run has failed whatever its exit code is: its files may be lost.
+        `error`, if there is one, says why the run has failed: its files may be lost, and its exit
+        code does not count.
         """
         self.status |= outcome
         if error:
@@ -172,8 +175,10 @@ def execute(runs, jobs):
     return failed
 
 
-def run_suite(args, execute):
-    """Execute what is not finished yet, by the function `execute`, and end with an exit code."""
+def run_suite(args, execute_runs):
+    """Execute what is not finished yet, by `execute_runs(runs, jobs)`, and exit."""
+    if args.jobs < 0:
+        usage_error(f"--jobs {args.jobs} must be 0, for as many as there are cores, or more")
     runs = []
     for line, seed in select(args):
         run = Run(line, seed, args.runs_dir / args.suite, args.progress)
@@ -187,12 +192,13 @@ def run_suite(args, execute):
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if runs:
-            failed = execute(runs, args.jobs)
+            failed = execute_runs(runs, args.jobs)
     except KeyboardInterrupt:
         say("interrupted: all runs are ended; the same command goes on with the unfinished ones")
         sys.exit(130)
     finished = len(runs) - len(failed)
-    total = f"{finished} run{'' if finished == 1 else 's'} finished"
+    noun = "run" if finished == 1 else "runs"
+    total = f"{finished} {noun} finished"
     if failed:
         print(f"{total}, {len(failed)} failed:")
         for run in failed:

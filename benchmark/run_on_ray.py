@@ -73,25 +73,34 @@ def connect(address):
     return ray
 
 
+def save_files(run, files):
+    """Write what a run has left, a dict of name -> bytes, into its folder."""
+    for name, content in files.items():
+        path = run.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
 def execute(runs, jobs):
     """Execute the runs on the cluster, `jobs` at a time. Returns those that failed."""
     ray = connect(os.environ["RAY_ADDRESS"])
     remote = ray.remote(num_cpus=1, max_retries=0)(train).options(num_returns="streaming")
     jobs = jobs or int(ray.cluster_resources()["CPU"])
     waiting = deque(runs)
-    messages = {}  # a generator of what `train` yields -> its run
+    run_of = {}  # a generator of what `train` yields -> its run, of the runs that have begun
     logs = {}  # the end of each run's log, as it was last seen
     failed = []
     try:
-        while waiting or messages:
-            while waiting and len(messages) < jobs:
+        while waiting or run_of:
+            while waiting and len(run_of) < jobs:
                 run = waiting.popleft()
                 run.begin()
                 logs[run] = ""
-                messages[remote.remote(run.command, run.interval)] = run
-            ready, _ = ray.wait(list(messages), timeout=1)
+                generator = remote.remote(run.command, run.interval)
+                run_of[generator] = run
+            ready, _ = ray.wait(list(run_of), timeout=1)
             for generator in ready:
-                run = messages[generator]
+                run = run_of[generator]
                 outcome = {}
                 error = ""
                 try:
@@ -101,13 +110,10 @@ def execute(runs, jobs):
                         run.report(logs[run])
                         continue
                     outcome = message["outcome"]
-                    for name, content in message["files"].items():
-                        path = run.folder / name
-                        path.parent.mkdir(parents=True, exist_ok=True)
-                        path.write_bytes(content)
+                    save_files(run, message["files"])
                 except ray.exceptions.RayError as lost:  # a worker or a node
                     error = str(getattr(lost, "cause", None) or lost).strip().splitlines()[0]
-                del messages[generator]
+                del run_of[generator]
                 if not run.finish(outcome, logs[run], error):
                     failed.append(run)
     finally:

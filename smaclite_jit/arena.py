@@ -13,7 +13,7 @@ from numba.extending import register_jitable
 
 from smaclite_jit.units import PLANES
 
-# Actions of agents. The first two and the next two are orders to units too.
+# Actions of agents.
 NO_OP = 0
 STOP = 1
 NORTH = 2
@@ -22,7 +22,7 @@ EAST = 4
 WEST = 5
 FIRST_TARGET = 6  # FIRST_TARGET + k is enemy k or, for a healer, ally k
 
-# Orders: NO_OP, STOP and
+# Orders to units: NO_OP and STOP, as above, and these two. They are not actions 2 and 3.
 MOVE = 2
 ACT = 3  # attack or heal order_target
 
@@ -36,6 +36,7 @@ TARGETERS = {"STANDARD": SINGLE, "HEAL": HEAL, "KAMIKAZE": KAMIKAZE, "LASER_BEAM
 NOBODY = -1  # in place of a unit id
 KILL_REWARD = 10.0
 WIN_REWARD = 200.0
+BATTLE_REWARD = 20.0  # what a won battle pays: rewards are scaled to it
 GAP = 0.05  # cells between the units of a group
 
 #: What changes in a battle: one record for each unit.
@@ -51,7 +52,7 @@ UNIT = np.dtype(
         ("heal_pool", np.float64),  # hp that are paid for and not yet healed
         ("cooldown", np.float64),  # seconds until the weapon is ready
         ("shield_delay", np.float64),  # seconds until the shield grows
-        ("alive", np.bool_),
+        ("alive", np.bool_),  # not removed; within a tick a unit without hp is dead but still alive
         ("target", np.int64),  # a unit id or NOBODY
         ("attacking", np.bool_),  # in range: attacks in its turn
         ("order", np.int64),  # of agents: NO_OP, STOP, MOVE or ACT
@@ -59,11 +60,10 @@ UNIT = np.dtype(
         ("to_x", np.float64),  # for MOVE
         ("to_y", np.float64),
         # What the phases of a tick leave for later ones:
-        ("indexed", np.bool_),  # alive at the beginning of the tick
-        ("index_x", np.float64),  # where it was then
+        ("index_x", np.float64),  # where it was at the beginning of the tick
         ("index_y", np.float64),
         ("previous_target", np.int64),  # in the tick before
-        ("had_target", np.bool_),  # it has kept its target
+        ("kept_target", np.bool_),  # of enemies: it has a target that clean_up did not drop
         ("pref_x", np.float64),  # the preferred velocity
         ("pref_y", np.float64),
         ("new_x", np.float64),  # the velocity that avoids collisions
@@ -114,7 +114,7 @@ class Rules(NamedTuple):
     attack_x: float  # where enemies without a target go
     attack_y: float
     largest_radius: float  # of a unit
-    largest_reward: float  # of a battle, before it is scaled to 20
+    largest_reward: float  # of a battle, before it is scaled to BATTLE_REWARD
     n_types: int  # 0 where observations don't show the types of units
     ally_shields: int  # 1 where observations show the shields of agents
     enemy_shields: int
@@ -147,12 +147,22 @@ def state_blocks(n_types, ally_shields, enemy_shields):
     return agent, enemy
 
 
+class Placed(NamedTuple):
+    """A unit where it stands at a reset."""
+
+    name: str
+    enemy: bool
+    x: np.float32
+    y: np.float32
+
+
 def find_radii(names, units):
+    """The radii of the units of these names, in cells."""
     return [units[name].size / 2 for name in names]
 
 
 def place(groups, units):
-    """Place the units of all groups: a list of (unit name, is enemy, x, y) in id order.
+    """Place the units of all groups: a list of `Placed` in id order.
 
     A group is a square grid around its centre, filled row by row. Agents' rows go up and to the
     right, enemies' down and to the left. Seven units of the agents (the grid has room for nine)::
@@ -169,22 +179,22 @@ def place(groups, units):
         columns = math.ceil(math.sqrt(len(names)))
         rows = [names[i * columns : (i + 1) * columns] for i in range(columns)]
         radii = [find_radii(row, units) for row in rows]
-        heights = [max(row, default=0.0) for row in radii]
+        half_heights = [max(row, default=0.0) for row in radii]
         # Quirk of the reference: the height has the gaps, the width has not.
         width = max(2 * sum(row) for row in radii)
-        height = 2 * sum(heights) + (columns - 1) * GAP
+        height = 2 * sum(half_heights) + (columns - 1) * GAP
         sign = 1 if side == "A" else -1
         y = centre_y - sign * height / 2
-        row_below = 0.0
-        for row, row_radii, row_height in zip(rows, radii, heights):
-            y += sign * (row_below + row_height)
-            row_below = row_height
+        half_below = 0.0
+        for row, row_radii, half_height in zip(rows, radii, half_heights):
+            y += sign * (half_below + half_height)
+            half_below = half_height
             x = centre_x - sign * width / 2
-            neighbour = 0.0
+            previous_radius = 0.0
             for name, radius in zip(row, row_radii):
-                x += sign * (neighbour + radius)
-                neighbour = radius
-                placed.append((name, side == "E", np.float32(x), np.float32(y)))
+                x += sign * (previous_radius + radius)
+                previous_radius = radius
+                placed.append(Placed(name, side == "E", np.float32(x), np.float32(y)))
                 x += sign * GAP
             y += sign * GAP
     return placed
@@ -234,16 +244,16 @@ class Arena:
 
     Parameters
     ----------
-    scenario : maps.Map
+    battle_map : maps.Map
     """
 
-    def __init__(self, scenario):
-        placed = place(scenario.groups, scenario.units)
-        self.scenario = scenario
-        self.unit_names = [name for name, *_ in placed]  # by unit id
-        self.kinds = self.make_kinds([is_enemy for _, is_enemy, *_ in placed])  # (units,) of KIND
+    def __init__(self, battle_map):
+        placed = place(battle_map.groups, battle_map.units)
+        self.battle_map = battle_map
+        self.unit_names = [unit.name for unit in placed]  # by unit id
+        self.kinds = self.make_kinds(placed)  # (units,) of KIND
         self.first_units = self.make_first_units(placed)  # (units,) of UNIT, at a reset
-        self.walkable = find_walkable(scenario.terrain)  # (height, width) bool
+        self.walkable = find_walkable(battle_map.terrain)  # (height, width) bool
 
         enemy = self.kinds["enemy"]
         self.agents = np.flatnonzero(~enemy)  # unit ids
@@ -254,9 +264,9 @@ class Arena:
         self.n_actions = FIRST_TARGET + self.count_targets()
 
         shows = (
-            len(scenario.type_ids),
-            int(scenario.ally_shields),
-            int(scenario.enemy_shields),
+            len(battle_map.type_ids),
+            int(battle_map.ally_shields),
+            int(battle_map.enemy_shields),
         )
         moves = WEST - NORTH + 1
         seen_enemy, seen_ally, own = observation_blocks(*shows)
@@ -268,38 +278,39 @@ class Arena:
             + self.n_agents * self.n_actions
         )
 
-        types = [scenario.units[name] for name in self.unit_names]
+        types = [battle_map.units[name] for name in self.unit_names]
         damage = np.zeros((self.n_units, self.n_units))
         for i, attacker in enumerate(types):
             damage[i] = [hit_damage(attacker, target) for target in types]
         enemies_health = (self.kinds["max_hp"] + self.kinds["max_shield"])[enemy].sum()
-        attack_x, attack_y = scenario.attack_point
+        attack_x, attack_y = battle_map.attack_point
         self.rules = Rules(
             kinds=self.kinds,
             damage=damage,
             agents=self.agents,
             enemies=self.enemies,
-            rectangles=obstacles(scenario.terrain),
+            rectangles=obstacles(battle_map.terrain),
             walkable=self.walkable,
             attack_x=float(attack_x),
             attack_y=float(attack_y),
             largest_radius=float(self.kinds["radius"].max()),
             largest_reward=KILL_REWARD * self.n_enemies + WIN_REWARD + float(enemies_health),
-            n_types=len(scenario.type_ids),
-            ally_shields=int(scenario.ally_shields),
-            enemy_shields=int(scenario.enemy_shields),
+            n_types=len(battle_map.type_ids),
+            ally_shields=int(battle_map.ally_shields),
+            enemy_shields=int(battle_map.enemy_shields),
         )
 
-    def make_kinds(self, is_enemy):
-        kinds = zero_records(len(is_enemy), KIND)
-        type_ids = self.scenario.type_ids
+    def make_kinds(self, placed):
+        """The constants of the units, (units,) of KIND."""
+        kinds = zero_records(len(placed), KIND)
+        type_ids = self.battle_map.type_ids
         counts = {True: 0, False: 0}  # of the units of each side so far
-        for i, name in enumerate(self.unit_names):
-            unit = self.scenario.units[name]
+        for i, (name, enemy, _, _) in enumerate(placed):
+            unit = self.battle_map.units[name]
             kind = kinds[i]
-            kind["enemy"] = is_enemy[i]
-            kind["id_in_side"] = counts[is_enemy[i]]
-            counts[is_enemy[i]] += 1
+            kind["enemy"] = enemy
+            kind["id_in_side"] = counts[enemy]
+            counts[enemy] += 1
             kind["type_id"] = type_ids.index(name) if type_ids else 0
             kind["max_hp"] = unit.hp
             kind["max_shield"] = unit.shield
@@ -318,14 +329,16 @@ class Arena:
             kind["hits"] = unit.attacks
             kind["hits_planes"] = sum(1 << PLANES[plane] for plane in unit.valid_targets)
             kind["targeter"] = TARGETERS[unit.targeter]
-            kind["extent"] = unit.radius or unit.width
+            is_beam = kind["targeter"] == LASER
+            kind["extent"] = unit.width if is_beam else unit.radius
             kind["depth"] = unit.height
         return kinds
 
     def make_first_units(self, placed):
+        """The units as a reset puts them back, (units,) of UNIT."""
         units = zero_records(len(placed), UNIT)
-        units["x"] = [x for *_, x, _ in placed]
-        units["y"] = [y for *_, y in placed]
+        units["x"] = [unit.x for unit in placed]
+        units["y"] = [unit.y for unit in placed]
         units["hp"] = self.kinds["max_hp"]
         units["shield"] = self.kinds["max_shield"]
         units["energy"] = self.kinds["starting_energy"]

@@ -1,25 +1,27 @@
 """The rules of a battle, compiled with numba: one function for each phase of a tick.
 
-``units`` and ``kinds`` are arrays of records: what changes and what never changes of each unit.
+Two arrays have one record for each unit: ``units`` what changes, ``kinds`` what never changes.
 ``arena.UNIT`` and ``arena.KIND`` list their fields. A unit id is a place in these arrays. Ids run
 over both sides, in the order of the map's groups. After ``unit = units[i]``, assigning to
-``unit.hp`` changes the battle. Positions are rounded to float32, all else is float64.
+``unit.hp`` changes the battle. Positions are rounded to float32, and ranges are compared in float32
+(``within``). All else is float64.
 
 The order of the operations is part of the specification: results are compared with recordings of
 the original, and rounding in another place changes whole battles. After any change run
 ``pytest tests/test_smaclite_jit.py``.
 
 numba pastes functions with ``inline="always"`` into their callers. That saves time where arrays
-are handed over: each call counts references to them, about 10 ns for an array.
+are handed over: each call counts references to them, about 10 ns for an array. Write a new function
+without it, and measure before adding it.
 """
 
 import math
 
 import numpy as np
-from numba import njit
 
 from smaclite_jit.arena import (
     ACT,
+    BATTLE_REWARD,
     EAST,
     FIRST_TARGET,
     HEAL,
@@ -35,30 +37,32 @@ from smaclite_jit.arena import (
     WEST,
     WIN_REWARD,
 )
+from smaclite_jit.compile_cache import compiled
 from smaclite_jit.orca import add_edge, add_neighbour, new_velocity
 from smaclite_jit.turn_order import shuffle_turns
 from smaclite_jit.units import GROUND
 
 TICKS = 8  # in an environment step
-DT = 1 / 16  # seconds in a tick
+DT = 1 / 16  # seconds in a tick; orca.py and the rates below need changing with it
 MOVE_DISTANCE = 2.0  # of a move order, in cells
 SHIELD_DELAY = 10.0  # seconds
-SHIELD_REGENERATION = 0.125  # a tick
-ENERGY_REGENERATION = 0.03515625  # a tick
-HEALING = 0.5625  # hp a tick
+SHIELD_REGENERATION = 0.125  # a tick: 2 a second
+ENERGY_REGENERATION = 0.03515625  # a tick: 0.5625 a second
+HEALING = 0.5625  # hp a tick: 9 a second
 HEALING_PER_ENERGY = 3.0  # hp
 ENERGY_TO_START = 5.0  # healing somebody else
-UNSEEN = 2e9  # the distance of attackers that are out of sight
+UNSEEN = 2e9  # the distance of attackers that are out of sight: they come after all others
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def distance(unit, other):
+    """The distance of the centres, in cells."""
     dx = unit.x - other.x
     dy = unit.y - other.y
     return math.sqrt(dx * dx + dy * dy)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def within(unit, other, limit):
     """The distance of the centres is at most `limit`, in float32 as the reference does it."""
     gap_x = abs(np.float32(unit.x) - np.float32(other.x))
@@ -71,20 +75,23 @@ def within(unit, other, limit):
     return gap_x * gap_x + gap_y * gap_y <= np.float32(limit * limit)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def in_range(unit, kind, other, other_kind):
+    """Whether `other` is within the attack range of `unit`, from rim to rim."""
     return within(unit, other, kind.attack_range + kind.radius + other_kind.radius)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def can_hit(kind, other_kind):
-    return (kind.hits_planes >> other_kind.plane) & 1 == 1
+    """Whether a kind of unit can hit, or heal, units on the plane of another."""
+    plane_bit = 1 << other_kind.plane
+    return kind.hits_planes & plane_bit != 0
 
 
 # Orders, once a step.
 
 
-@njit(cache=True)
+@compiled
 def give_orders(units, kinds, agents, enemies, actions):
     """Turn actions into orders for the step. `agents` and `enemies` are unit ids."""
     for agent in range(len(actions)):
@@ -116,19 +123,18 @@ def give_orders(units, kinds, agents, enemies, actions):
 # The phases of a tick.
 
 
-@njit(cache=True)
+@compiled
 def index_positions(units):
-    """Remember who is alive and where, for attacks on an area."""
+    """Remember where the units are, for attacks on an area."""
     for i in range(len(units)):
         unit = units[i]
-        unit.indexed = unit.alive
         unit.index_x = unit.x
         unit.index_y = unit.y
 
 
-@njit(cache=True)
+@compiled
 def clean_up(units, kinds):
-    """Agents' targets follow from their orders. Enemies drop who is dead or out of range."""
+    """Set the agents' targets by their orders; drop the enemy's that are dead or out of range."""
     for i in range(len(units)):
         unit = units[i]
         if not unit.alive:
@@ -138,18 +144,24 @@ def clean_up(units, kinds):
             unit.target = NOBODY
             if unit.order == ACT and units[unit.order_target].hp > 0:
                 unit.target = unit.order_target
-        elif unit.target != NOBODY:
-            foe = units[unit.target]
-            reached = in_range(unit, kinds[i], foe, kinds[unit.target])
-            # Who attacks this unit is kept, however far away.
-            if foe.hp <= 0 or not (reached or foe.target == i):
+            continue
+        if unit.target != NOBODY:
+            target = units[unit.target]
+            reached = in_range(unit, kinds[i], target, kinds[unit.target])
+            # A target that attacks this unit is kept, however far away it is. Quirk of the
+            # reference: where enemies have the smaller ids, target.target is of the tick before.
+            if target.hp <= 0 or not (reached or target.target == i):
                 unit.target = NOBODY
-        unit.had_target = unit.target != NOBODY
+        unit.kept_target = unit.target != NOBODY
 
 
-@njit(cache=True)
+@compiled
 def nearest_foe(units, kinds, i, largest_radius, attackers_from_afar):
-    """The unit that enemy i picks: the lowest priority of those it notices, then the nearest."""
+    """The unit that enemy i picks, or NOBODY.
+
+    Of those that it notices or that attack it, it takes the one with the lowest priority, then the
+    nearest. Only with `attackers_from_afar` does it know of attackers beyond its scan range.
+    """
     unit = units[i]
     kind = kinds[i]
     best = NOBODY
@@ -161,13 +173,15 @@ def nearest_foe(units, kinds, i, largest_radius, attackers_from_afar):
         if foe_kind.enemy or not foe.alive or foe.hp <= 0 or not can_hit(kind, foe_kind):
             continue
         d = distance(unit, foe)
+        noticed = d < kind.scan_range + foe_kind.radius
         attacks_me = foe.target == i
-        if d > kind.scan_range + largest_radius:
-            if not (attackers_from_afar and attacks_me):
-                continue
-            d = UNSEEN
-        elif not (d < kind.scan_range + foe_kind.radius or attacks_me):
+        # The reference searches this far, with the largest radius for everyone's.
+        searched = d <= kind.scan_range + largest_radius
+        # Quirk of the reference: it knows its attackers however far away they are.
+        if not (noticed or (attacks_me and (searched or attackers_from_afar))):
             continue
+        if not searched:
+            d = UNSEEN
         priority = foe_kind.priority
         if priority < best_priority or (priority == best_priority and d < best_distance):
             best = j
@@ -176,9 +190,13 @@ def nearest_foe(units, kinds, i, largest_radius, attackers_from_afar):
     return best
 
 
-@njit(cache=True)
+@compiled
 def weakest_patient(units, kinds, i, largest_radius):
-    """The comrade that enemy healer i picks, and the speed of the slowest around, or infinity."""
+    """Returns the id that enemy healer i picks, or NOBODY, and the lowest speed around it.
+
+    It picks the unit with the least health of those of its side that are hurt or fighting, itself
+    too if it can heal its own plane. Only comrades count for the speed; without one it is infinity.
+    """
     unit = units[i]
     kind = kinds[i]
     best = NOBODY
@@ -186,29 +204,29 @@ def weakest_patient(units, kinds, i, largest_radius):
     for j in range(len(units)):
         comrade = units[j]
         comrade_kind = kinds[j]
-        if j == i or not comrade_kind.enemy or not comrade.alive:
-            continue
-        if not can_hit(kind, comrade_kind):
+        if not comrade_kind.enemy or not comrade.alive or not can_hit(kind, comrade_kind):
             continue
         d = distance(unit, comrade)
         if d > kind.scan_range + largest_radius:
             continue
-        slowest = min(slowest, comrade_kind.speed)
+        if j != i:
+            slowest = min(slowest, comrade_kind.speed)
         if comrade.hp <= 0 or not d < kind.scan_range + comrade_kind.radius:
             continue
-        needs_me = comrade.hp < comrade_kind.max_hp or comrade.target != NOBODY
-        if needs_me and (best == NOBODY or comrade.hp < units[best].hp):
+        hurt_or_fighting = comrade.hp < comrade_kind.max_hp or comrade.target != NOBODY
+        if hurt_or_fighting and (best == NOBODY or comrade.hp < units[best].hp):
             best = j
     return best, slowest
 
 
-@njit(cache=True)
+@compiled
 def stand_still(unit):
+    """Prefer not to move."""
     unit.pref_x = 0.0
     unit.pref_y = 0.0
 
 
-@njit(cache=True)
+@compiled
 def seek(unit, x, y, speed):
     """Prefer to go straight to (x, y)."""
     dx = x - unit.x
@@ -221,31 +239,34 @@ def seek(unit, x, y, speed):
         stand_still(unit)
 
 
-@njit(cache=True)
+@compiled
 def approach(unit, kind, target, target_kind, speed):
     """Prefer to go to the target or, in range of it, to stand still and attack."""
     if in_range(unit, kind, target, target_kind) and can_hit(kind, target_kind):
         unit.attacking = True
         stand_still(unit)
     else:
+        # Quirk of the reference: `attacking` stays as it is. A unit that lost its turn, because it
+        # was dead when it came, and was healed in the same tick attacks in the next, out of range.
         seek(unit, target.x, target.y, speed)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def prepare_agent(units, kinds, i):
     """An agents' unit does what it is told."""
     unit = units[i]
     kind = kinds[i]
-    target = unit.order_target
+    target_id = unit.order_target
     if unit.order == MOVE:
+        # Quirk of the reference: it never arrives, so that fast units go too far by up to a tick.
         seek(unit, unit.to_x, unit.to_y, kind.speed)
     elif unit.order == ACT:
-        approach(unit, kind, units[target], kinds[target], kind.speed)
+        approach(unit, kind, units[target_id], kinds[target_id], kind.speed)
     else:
         stand_still(unit)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def prepare_enemy(units, rules, i, ally_healer):
     """An enemy picks a target, and goes to it or to the attack point."""
     kinds = rules.kinds
@@ -253,25 +274,28 @@ def prepare_enemy(units, rules, i, ally_healer):
     unit = units[i]
     kind = kinds[i]
     speed = kind.speed
-    if kind.healer:
-        if not unit.had_target:
-            unit.target, slowest = weakest_patient(units, kinds, i, largest_radius)
-            if slowest < math.inf:
-                speed = slowest
-    elif not unit.had_target:
+    if unit.kept_target:
+        # Quirk of the reference: while a healer of the agents lives, a fighter picks again in every
+        # tick, unless its target is a healer. Otherwise a target is kept.
+        if ally_healer and not kind.healer and not kinds[unit.target].healer:
+            better = nearest_foe(units, kinds, i, largest_radius, False)
+            if better != NOBODY:
+                unit.target = better
+    elif kind.healer:
+        unit.target, slowest = weakest_patient(units, kinds, i, largest_radius)
+        # Quirk of the reference: it is as slow as the slowest comrade around it.
+        if slowest < math.inf:
+            speed = slowest
+    else:
         unit.target = nearest_foe(units, kinds, i, largest_radius, True)
-    elif ally_healer and not kinds[unit.target].healer:
-        better = nearest_foe(units, kinds, i, largest_radius, False)
-        if better != NOBODY:
-            unit.target = better
-    target = unit.target
-    if target == NOBODY:
+    target_id = unit.target
+    if target_id == NOBODY:
         seek(unit, rules.attack_x, rules.attack_y, speed)
     else:
-        approach(unit, kind, units[target], kinds[target], speed)
+        approach(unit, kind, units[target_id], kinds[target_id], speed)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def prepare(units, rules):
     """The enemies pick targets; everybody gets a preferred velocity."""
     kinds = rules.kinds
@@ -288,7 +312,7 @@ def prepare(units, rules):
             prepare_agent(units, kinds, i)
 
 
-@njit(cache=True)
+@compiled
 def collect_half_planes(units, kinds, i, rectangles, largest_radius, half_planes):
     """Write down which velocities walls and neighbours forbid unit i.
 
@@ -304,7 +328,7 @@ def collect_half_planes(units, kinds, i, rectangles, largest_radius, half_planes
     radius = kind.radius
     n = 0
     if kind.plane == GROUND:
-        reach = radius + kind.speed  # what it could touch within a second
+        wall_reach = radius + kind.speed  # what it could touch within a second
         for k in range(len(rectangles)):
             left = rectangles[k, 0]
             bottom = rectangles[k, 1]
@@ -312,36 +336,43 @@ def collect_half_planes(units, kinds, i, rectangles, largest_radius, half_planes
             top = bottom + rectangles[k, 3]
             gap_x = max(left - x, 0.0, x - right)
             gap_y = max(bottom - y, 0.0, y - top)
-            if gap_x * gap_x + gap_y * gap_y > reach * reach:
+            if gap_x * gap_x + gap_y * gap_y > wall_reach * wall_reach:
                 continue
-            left -= x
-            right -= x
-            bottom -= y
-            top -= y
-            n = add_edge(half_planes, n, unit, radius, left, bottom, right, bottom, 1.0, 0.0)
-            n = add_edge(half_planes, n, unit, radius, right, bottom, right, top, 0.0, 1.0)
-            n = add_edge(half_planes, n, unit, radius, right, top, left, top, -1.0, 0.0)
-            n = add_edge(half_planes, n, unit, radius, left, top, left, bottom, 0.0, -1.0)
+            # The sides of the rectangle as the unit sees them, counter-clockwise.
+            west = left - x
+            south = bottom - y
+            east = right - x
+            north = top - y
+            n = add_edge(half_planes, n, unit, radius, west, south, east, south, 1.0, 0.0)
+            n = add_edge(half_planes, n, unit, radius, east, south, east, north, 0.0, 1.0)
+            n = add_edge(half_planes, n, unit, radius, east, north, west, north, -1.0, 0.0)
+            n = add_edge(half_planes, n, unit, radius, west, north, west, south, 0.0, -1.0)
     n_obstacle = n
     # Quirk of the reference: the search goes only as far as units of the largest kind touch.
-    reach = largest_radius + radius
+    contact_reach = largest_radius + radius
     for j in range(len(units)):
         other = units[j]
         dx = other.x - x
         dy = other.y - y
-        if abs(dx) > reach or abs(dy) > reach or math.sqrt(dx * dx + dy * dy) > reach:
+        if abs(dx) > contact_reach or abs(dy) > contact_reach:
+            continue  # this only spares the square root
+        if math.sqrt(dx * dx + dy * dy) > contact_reach:
             continue
         if j == i or not other.alive or kinds[j].plane != kind.plane:
             continue
+        # Quirk of the reference: a unit that wants to stand has no share in avoiding others.
         waits = other.pref_x == 0.0 and other.pref_y == 0.0
         share = 1.0 if waits else 0.5
         n = add_neighbour(half_planes, n, unit, other, radius + kinds[j].radius, share)
     return n_obstacle, n
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def avoid_collisions(units, rules, half_planes, scratch):
-    """Find the new velocities, all from the same snapshot. Who prefers to stand is not pushed."""
+    """Find the new velocities, all from the same snapshot.
+
+    Quirk of the reference: a unit that prefers to stand is never pushed.
+    """
     kinds = rules.kinds
     rectangles = rules.rectangles
     largest_radius = rules.largest_radius
@@ -360,7 +391,7 @@ def avoid_collisions(units, rules, half_planes, scratch):
             )
 
 
-@njit(cache=True)
+@compiled
 def move_and_recover(unit, kind):
     """One unit's movement, timers and regeneration in a tick."""
     unit.vx = unit.new_x
@@ -376,9 +407,9 @@ def move_and_recover(unit, kind):
         unit.hp = min(kind.max_hp, unit.hp + kind.regeneration * DT)
 
 
-@njit(cache=True)
-def hit(units, kinds, damage, i, j):
-    """All hits of one attack of unit i on unit j.
+@compiled
+def strike(units, kinds, damage, i, j):
+    """One attack of unit i on unit j, with all its hits.
 
     A hit of size ``damage[i, j]`` is absorbed by the shield first; of what gets through, the armor
     is taken off.
@@ -407,39 +438,45 @@ def hit(units, kinds, damage, i, j):
     return reward
 
 
-@njit(cache=True)
+@compiled
 def explode(units, kinds, damage, i, largest_radius):
-    """A baneling's end: it hits every foe around it. An enemy's pays the health it had left."""
+    """A baneling's end: it strikes every foe around it. Returns the reward."""
     unit = units[i]
     kind = kinds[i]
+    # Quirk of the reference: an enemy's pays the health it has left, but no kill reward.
     reward = unit.hp if kind.enemy else 0.0
     unit.hp = 0.0
     for j in range(len(units)):
         foe = units[j]
-        if kinds[j].enemy == kind.enemy or not foe.indexed:
+        if kinds[j].enemy == kind.enemy or not foe.alive:
             continue
         dx = foe.index_x - unit.x
         dy = foe.index_y - unit.y
         if math.sqrt(dx * dx + dy * dy) > kind.extent + largest_radius:
             continue
         if within(unit, foe, kind.extent + kinds[j].radius):
-            reward += hit(units, kinds, damage, i, j)
+            reward += strike(units, kinds, damage, i, j)
     return reward
 
 
-@njit(cache=True)
+@compiled
 def beam_angle(fire_x, fire_y):
     """The direction across the line of fire, in radians from the x axis."""
     if fire_x == 0:
         return 0.0
     if fire_y == 0:
-        return -math.pi / 2 * math.copysign(1.0, fire_x)
+        # The reference computes atan(-1 / (fire_y / fire_x)), with an infinity here. The bar is the
+        # same for either sign.
+        return -math.copysign(math.pi / 2, fire_x)
     return math.atan(-fire_x / fire_y)
 
 
-@njit(cache=True)
+@compiled
 def fire_beam(units, kinds, damage, i, target_id):
-    """A colossus's beam: it hits every foe in a bar around the target, across the line of fire."""
+    """A colossus's beam: it strikes every foe in a bar across the line of fire.
+
+    The target is in the middle of the bar. Returns the reward.
+    """
     kind = kinds[i]
     target = units[target_id]
     fire_x = target.x - units[i].x
@@ -451,11 +488,12 @@ def fire_beam(units, kinds, damage, i, target_id):
     sin = math.sin(angle)
     half_width = kind.extent / 2
     half_depth = kind.depth / 2
+    # Quirk of the reference: no radius is added, so units that only touch the ends are missed.
     reach = math.sqrt(half_width * half_width + half_depth * half_depth)
     reward = 0.0
     for j in range(len(units)):
         foe = units[j]
-        if kinds[j].enemy == kind.enemy or not foe.indexed:
+        if kinds[j].enemy == kind.enemy or not foe.alive:
             continue
         dx = foe.index_x - target.x
         dy = foe.index_y - target.y
@@ -467,11 +505,11 @@ def fire_beam(units, kinds, damage, i, target_id):
         outside_x = max(0.0, abs(dx * cos + dy * sin) - half_width)
         outside_y = max(0.0, abs(-dx * sin + dy * cos) - half_depth)
         if outside_x * outside_x + outside_y * outside_y <= kinds[j].radius * kinds[j].radius:
-            reward += hit(units, kinds, damage, i, j)
+            reward += strike(units, kinds, damage, i, j)
     return reward
 
 
-@njit(cache=True)
+@compiled
 def heal(unit, patient, max_hp):
     """A tick of healing: energy fills the pool, the pool heals. `max_hp` is the patient's."""
     starting = unit.previous_target != unit.target
@@ -485,48 +523,46 @@ def heal(unit, patient, max_hp):
         unit.heal_pool += HEALING_PER_ENERGY * energy
     amount = min(want, unit.heal_pool)
     unit.heal_pool -= amount
-    # Quirk of the reference: it heals the dead too, and who has died in this tick lives on.
+    # Quirk of the reference: it heals the dead too, and a unit that has died in this tick lives on.
     patient.hp += amount
 
 
-@njit(cache=True, inline="always")
-def attack(units, kinds, damage, i, target, largest_radius):
+@compiled(inline="always")
+def attack(units, kinds, damage, i, target_id, largest_radius):
     """One attack, or a tick of healing. Returns the reward."""
     targeter = kinds[i].targeter
     if targeter == HEAL:
-        heal(units[i], units[target], kinds[target].max_hp)
+        heal(units[i], units[target_id], kinds[target_id].max_hp)
         return 0.0
     if targeter == KAMIKAZE:
         return explode(units, kinds, damage, i, largest_radius)
     if targeter == LASER:
-        return fire_beam(units, kinds, damage, i, target)
-    return hit(units, kinds, damage, i, target)
+        return fire_beam(units, kinds, damage, i, target_id)
+    return strike(units, kinds, damage, i, target_id)
 
 
-@njit(cache=True)
+@compiled
 def take_turn(units, kinds, damage, i, largest_radius):
     """One unit moves, recovers and attacks. Returns the reward."""
     unit = units[i]
     kind = kinds[i]
     move_and_recover(unit, kind)
+    target_id = NOBODY
     if kind.enemy:
-        target = unit.target
+        target_id = unit.target
     elif unit.order == ACT:
-        target = unit.order_target
-    else:
-        target = NOBODY
-        if unit.order == STOP:
-            unit.target = NOBODY
-    if target == NOBODY or not unit.attacking:
+        # Quirk of the reference: it goes on attacking a corpse until the end of the step.
+        target_id = unit.order_target
+    if target_id == NOBODY or not unit.attacking:
         return 0.0
     unit.attacking = False
     if unit.cooldown > 0:
         return 0.0
     unit.cooldown = kind.weapon_cooldown
-    return attack(units, kinds, damage, i, target, largest_radius)
+    return attack(units, kinds, damage, i, target_id, largest_radius)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def take_turns(units, rules, turns):
     """One unit after the other takes its turn, unless it has died. Returns the reward."""
     kinds = rules.kinds
@@ -539,18 +575,19 @@ def take_turns(units, rules, turns):
     return reward
 
 
-@njit(cache=True)
+@compiled
 def remove_dead(units):
+    """Take the units without health off the map."""
     for i in range(len(units)):
         if units[i].hp <= 0:
             units[i].alive = False
 
 
-@njit(cache=True)
+@compiled
 def tick(units, rules, turns, half_planes, scratch):
-    """Play one sixteenth of a second.
+    """Play one sixteenth of a second, in the phases of "How a step goes" in docs/smaclite_jit.md.
 
-    The enemy chooses targets, everybody a preferred velocity, collision avoidance makes new
+    The enemy drops and picks targets, every unit chooses a velocity, collision avoidance makes new
     velocities of them. Then one unit after the other moves and attacks, and at the end those
     without health are taken off.
 
@@ -571,10 +608,15 @@ def tick(units, rules, turns, half_planes, scratch):
         The reward, not yet scaled and without that of the victory.
     """
     index_positions(units)
+    # 1. Targets are dropped.
     clean_up(units, rules.kinds)
+    # 2. The enemy picks targets, and 3. every unit chooses a velocity.
     prepare(units, rules)
+    # 4. Collision avoidance turns these into new velocities.
     avoid_collisions(units, rules, half_planes, scratch)
+    # 5. One unit after the other, in random order, moves, recovers and attacks.
     reward = take_turns(units, rules, turns)
+    # 6. The dead are removed.
     remove_dead(units)
     return reward
 
@@ -582,7 +624,7 @@ def tick(units, rules, turns, half_planes, scratch):
 # A step.
 
 
-@njit(cache=True)
+@compiled
 def play_ticks(units, rules, rng_state, n_ticks):
     """Play some ticks with the turns in random order.
 
@@ -604,15 +646,16 @@ def play_ticks(units, rules, rng_state, n_ticks):
     half_planes = np.empty((4 * len(rules.rectangles) + len(units), 4))
     scratch = np.empty_like(half_planes)
     reward = 0.0
+    # Quirk of the reference: all ticks are played, also when the fight is decided before the last.
     for _ in range(n_ticks):
         shuffle_turns(rng_state, units, turns)
         reward += tick(units, rules, turns, half_planes, scratch)
     return reward
 
 
-@njit(cache=True)
-def outcome(units, rules, raw_reward):
-    """End a step: scale its reward and see who is left.
+@compiled
+def end_step(units, rules, raw_reward):
+    """Scale the reward of a step and see which side has units left.
 
     Parameters
     ----------
@@ -624,7 +667,7 @@ def outcome(units, rules, raw_reward):
     Returns
     -------
     reward : float
-        20 * (raw_reward + 200 if won) / rules.largest_reward.
+        20 * (raw_reward + (200 if won else 0)) / rules.largest_reward.
     done, won : bool
         One side has nobody left; that of the enemy.
     """
@@ -638,5 +681,5 @@ def outcome(units, rules, raw_reward):
                 agents_left = True
     won = not enemies_left
     win_reward = WIN_REWARD if won else 0.0
-    reward = (raw_reward + win_reward) / (rules.largest_reward / 20)
+    reward = (raw_reward + win_reward) / (rules.largest_reward / BATTLE_REWARD)
     return reward, won or not agents_left, won

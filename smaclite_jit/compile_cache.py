@@ -3,9 +3,44 @@
 This layer imports nothing of the package.
 """
 
+import functools
 import hashlib
 import sys
 from pathlib import Path
+
+from numba import njit
+
+
+def compiled(function=None, *, inline="never"):
+    """numba's ``njit`` with a cache on disk, or without one where numba finds no place for it.
+
+    To be used as ``@compiled`` or ``@compiled(inline="always")``.
+    """
+    if function is None:
+        return functools.partial(compiled, inline=inline)
+    try:
+        return njit(function, cache=True, inline=inline)
+    except RuntimeError:  # "cannot cache function": compiling itself begins with the first call
+        say_uncached()
+        return njit(function, inline=inline)
+
+
+@functools.cache  # the line appears once
+def say_uncached():
+    """Say on the terminal that every process compiles."""
+    print(
+        "smaclite_jit: there is no folder to keep compiled code in, so every process compiles, "
+        "about 30 s; set NUMBA_CACHE_DIR to a folder that can be written to",
+        file=sys.stderr,
+    )
+
+
+def cache_folder(function):
+    """Where numba keeps the machine code of `function`, None if it keeps none."""
+    if not hasattr(function, "stats"):  # with NUMBA_DISABLE_JIT it is a plain function
+        return None
+    folder = function.stats.cache_path
+    return None if folder is None else Path(folder)
 
 
 def drop_stale(folder, sources):
@@ -35,12 +70,13 @@ def announce(function, seconds):
     `<module>.<function>-<first line>.py<version>.nbi`. If numba changes the names, the message
     appears once in every process although nothing is compiled. Nothing else depends on them.
     """
-    if not hasattr(function, "stats"):  # with NUMBA_DISABLE_JIT it is a plain function
+    folder = cache_folder(function)
+    if folder is None:
         return
     module = function.__module__.split(".")[-1]
     version = f"py{sys.version_info.major}{sys.version_info.minor}"
     pattern = f"{module}.{function.__name__}-*.{version}.nbi"
-    is_cached = any(Path(function.stats.cache_path).glob(pattern))
+    is_cached = any(folder.glob(pattern))
     is_loaded = len(function.signatures) > 0
     if not is_cached and not is_loaded:
         message = f"smaclite_jit: compiling the simulator, once, about {seconds} s"

@@ -7,11 +7,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numba import njit
 
 from smaclite_jit.arena import Arena, Rules
-from smaclite_jit.battle import TICKS, give_orders, outcome, play_ticks
-from smaclite_jit.compile_cache import announce, drop_stale
+from smaclite_jit.battle import TICKS, end_step, give_orders, play_ticks
+from smaclite_jit.compile_cache import announce, cache_folder, compiled, drop_stale
 from smaclite_jit.map_files import hint, load_map
 from smaclite_jit.maps import MAPS
 from smaclite_jit.observations import View, observe
@@ -20,7 +19,7 @@ from smaclite_jit.turn_order import from_generator
 NOT_YET = -1  # in place of a last action
 
 
-@njit(cache=True)
+@compiled
 def find_refused(actions, avail_actions):
     """The first agent whose action is not available, or -1."""
     for agent in range(len(actions)):
@@ -30,17 +29,18 @@ def find_refused(actions, avail_actions):
     return -1
 
 
-@njit(cache=True)
+@compiled
 def step_battle(units, rules, rng_state, actions, last_actions, view):
     """Play one environment step and fill `view` with what is seen after it.
 
     Parameters
     ----------
     units : ndarray
-        (units,) of ``arena.UNIT``, the battle; changed in place, as the following arrays but
-        `actions`.
+        (units,) of ``arena.UNIT``, the battle. It is changed in place; so are `rng_state`,
+        `last_actions` and the arrays of `view`.
     rules : tuple
-        The fields of ``arena.Rules``. For a NamedTuple numba takes 1 us longer to come in.
+        The fields of ``arena.Rules``. As a plain tuple: passing a NamedTuple costs 1 us more a
+        call.
     rng_state : ndarray
         (6,) uint64, the generator of turn_order.py.
     actions, last_actions : ndarray
@@ -64,17 +64,18 @@ def step_battle(units, rules, rng_state, actions, last_actions, view):
     last_actions[:] = actions
     give_orders(units, rules.kinds, rules.agents, rules.enemies, actions)
     raw_reward = play_ticks(units, rules, rng_state, TICKS)
-    reward, done, won = outcome(units, rules, raw_reward)
+    reward, done, won = end_step(units, rules, raw_reward)
     observe(units, rules, last_actions, view)
     return reward, done, won, refused
 
 
-# numba keeps machine code on disk, and compiles anew when the file of a function has changed. It
+# numba keeps machine code on disk, and compiles again when the file of a function has changed. It
 # does not look at the files of the functions that this one calls: step_battle would go on with the
 # battle.py of yesterday. So the code of other sources is deleted here, before the first call can
-# load it. With NUMBA_DISABLE_JIT there is none.
-if hasattr(step_battle, "stats"):
-    drop_stale(Path(step_battle.stats.cache_path), sorted(Path(__file__).parent.glob("*.py")))
+# load it.
+CACHE = cache_folder(step_battle)
+if CACHE is not None:
+    drop_stale(CACHE, sorted(Path(__file__).parent.glob("*.py")))
 
 
 def whole_numbers(actions, shape, what):
@@ -89,7 +90,12 @@ def whole_numbers(actions, shape, what):
 
 
 class AvailableActions(gym.spaces.Tuple):
-    """The agents' action spaces. Samples are available now: other actions are refused."""
+    """The agents' action spaces. Samples are available now: other actions are refused.
+
+    gymnasium's checker plays a step at most, seeds this space, samples, resets, and only then plays
+    the sample. So within the first step of a battle, the first sample after a seed is of actions
+    that are available now and after a reset.
+    """
 
     def __init__(self, env):
         super().__init__([gym.spaces.Discrete(env.n_actions) for _ in range(env.n_agents)])
@@ -98,18 +104,19 @@ class AvailableActions(gym.spaces.Tuple):
         self.just_seeded = False
 
     def seed(self, seed=None):
+        """Seed the samples."""
         self.just_seeded = True
         return super().seed(seed)
 
     def sample(self, mask=None, probability=None):
+        """A random action for each agent, of the available ones unless a mask says otherwise."""
         if mask is not None or probability is not None:
             return super().sample(mask=mask, probability=probability)
         avail_actions = self.env.avail_actions
-        if self.just_seeded:
-            # gymnasium's checker seeds, samples, resets and only then plays the sample.
-            self.just_seeded = False
+        if self.just_seeded and self.env.steps <= 1:
             both = avail_actions & self.first_avail_actions
             avail_actions = np.where(both.any(axis=1, keepdims=True), both, avail_actions)
+        self.just_seeded = False
         return super().sample(mask=tuple(avail_actions.astype(np.int8)))
 
 
@@ -185,18 +192,18 @@ class SMACliteEnv(gym.Env):
         use_cpp_rvo2: bool | None = None,
     ) -> None:
         if map_file is not None:
-            scenario = load_map(map_file)
+            battle_map = load_map(map_file)
         elif map_name in MAPS:
-            scenario = MAPS[map_name]
+            battle_map = MAPS[map_name]
         else:
             raise ValueError(f"there is no map {map_name!r}; {hint(map_name, MAPS)}")
-        self.map_name = scenario.name
-        self.episode_limit = scenario.episode_limit
+        self.map_name = battle_map.name
+        self.episode_limit = battle_map.episode_limit
         self.render_mode = render_mode
         self.first_seed = seed  # of the first reset that is given none
         self.seeded = False  # no reset yet
 
-        arena = Arena(scenario)
+        arena = Arena(battle_map)
         self.arena = arena
         self.rules = tuple(arena.rules)  # as step_battle takes them
         self.n_agents = arena.n_agents
@@ -208,6 +215,7 @@ class SMACliteEnv(gym.Env):
         self.units = arena.first_units.copy()  # (units,) of arena.UNIT
         self.rng_state = np.zeros(6, np.uint64)
         self.last_actions = np.full(self.n_agents, NOT_YET)
+        self.steps = 0  # since the battle has begun
         self.avail_actions = np.zeros((self.n_agents, self.n_actions), np.uint8)
         self.obs = np.zeros((self.n_agents, self.obs_size), np.float32)
         self.state = np.zeros(self.state_size, np.float32)
@@ -239,6 +247,7 @@ class SMACliteEnv(gym.Env):
         observe(self.units, self.arena.rules, self.last_actions, View(*self.view))
 
     def play(self, actions):
+        """Step the battle: reward, done, won, and the agent whose action is refused or -1."""
         return step_battle(
             self.units, self.rules, self.rng_state, actions, self.last_actions, self.view
         )
@@ -271,6 +280,7 @@ class SMACliteEnv(gym.Env):
             self.seeded = True
         self.units[:] = self.arena.first_units
         self.last_actions[:] = NOT_YET
+        self.steps = 0
         self.observe()
         if self.renderer is not None:
             self.renderer.reset()
@@ -324,6 +334,7 @@ class SMACliteEnv(gym.Env):
             raise ValueError(
                 f"agent {refused} cannot take action {action} now; available are {available}"
             )
+        self.steps += 1
         if self.renderer is not None:
             self.renderer.note(before, actions, reward)
             if self.render_mode == "human":

@@ -25,9 +25,10 @@
 ``terrain`` has ``height`` rows of ``width`` cells, strings or lists: ``_`` can be walked on, ``X``
 and ``C`` cannot. In its place, ``"terrain_preset"`` names one of ``maps.TERRAINS``, 32 x 32. A
 group stands around (x, y) in a square grid, as ``arena.place`` puts it. Where agents need not see
-types, ``num_unit_types`` is 0 (1 means the same) and ``unit_type_ids`` may be {}. Units are those
-of ``units.UNITS`` and those of files in the folder ``custom_unit_path``, which is relative to the
-map's folder and without the key is that folder:
+types, ``num_unit_types`` is 0 (1 means the same) and ``unit_type_ids`` may be left out. Units are
+those of ``units.UNITS`` and those of files in the folder ``custom_unit_path``, which is relative to
+the map's folder or to the working directory. A file is looked for in both, in this order; without
+the key, in the map's folder alone:
 
 .. code-block:: json
 
@@ -45,6 +46,10 @@ meaning and default that ``units.UnitType`` gives them: ``shield``, ``energy``,
 or "LASER_BEAM") and ``targeter_kwargs`` ({"radius": 2.2} of a KAMIKAZE, {"width": 2.8, "height":
 0.3} of a LASER_BEAM).
 
+A file ``HYDRALISK.json`` there takes the place of our hydralisk, which the original does not have.
+The original's own units keep their values: a file with the name of one, ``MARINE.json`` for
+example, is not used, as in the original, and a warning says so.
+
 Agents are offered moves only to where x < height and y < width, as in the original: prefer square
 maps.
 
@@ -59,6 +64,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import gymnasium as gym
 import numpy as np
 
 from smaclite_jit.arena import place
@@ -99,6 +105,7 @@ class Number:
     high: float
 
     def problem(self, value):
+        """What is wrong with `value`, None if nothing is."""
         is_number = type(value) in (int, float)  # true and false are none
         if is_number and self.low <= value <= self.high:  # nor is NaN, which fails here
             return None
@@ -113,6 +120,7 @@ class WholeNumber:
     high: int
 
     def problem(self, value):
+        """What is wrong with `value`, None if nothing is."""
         if type(value) is int and self.low <= value <= self.high:
             return None
         return f"must be a whole number from {self.low} to {self.high}, not {reprlib.repr(value)}"
@@ -125,6 +133,7 @@ class OneOf:
     names: object
 
     def problem(self, value):
+        """What is wrong with `value`, None if nothing is."""
         if isinstance(value, str) and value in self.names:
             return None
         return f"cannot be {reprlib.repr(value)}; {hint(value, self.names)}"
@@ -138,12 +147,14 @@ class Instance:
     name: str
 
     def problem(self, value):
+        """What is wrong with `value`, None if nothing is."""
         if isinstance(value, self.kind) and value != "":
             return None
         return f"must be {self.name}, not {reprlib.repr(value)}"
 
 
 MAX_UNITS = 500
+ORIGINAL_UNITS = UNITS.keys() - {"HYDRALISK"}
 FACTIONS = {"ALLY": "A", "ENEMY": "E"}
 TARGETER_KWARGS = {
     "STANDARD": (),
@@ -168,7 +179,6 @@ MAP_KEYS = {
     "groups": LIST,
     "attack_point": LIST,
     "num_unit_types": WholeNumber(0, 100),
-    "unit_type_ids": OBJECT,
     "ally_has_shields": TRUE_OR_FALSE,
     "enemy_has_shields": TRUE_OR_FALSE,
 }
@@ -177,6 +187,7 @@ OPTIONAL_MAP_KEYS = {
     "height": CELLS,
     "terrain": LIST,
     "terrain_preset": OneOf(TERRAINS),
+    "unit_type_ids": OBJECT,
     "custom_unit_path": TEXT,
     "episode_limit": WholeNumber(1, 100_000),
 }
@@ -294,14 +305,25 @@ def load_unit(path) -> UnitType:
     return UnitType(healing=healing, **unit, **shape)
 
 
-def add_unit(name, at, units, folder):
-    """Make sure that the dict `units` has the unit `name`: if need be, load it from `folder`."""
+def add_unit(name, at, units, folders):
+    """Make sure that the dict `units` has the unit `name`: a standard one, or one of a file."""
     if name in units:
         return
-    file = folder / f"{name.removesuffix('.json')}.json"
-    if not os.path.isfile(file):
-        fail(f"{at} {name} is neither a standard unit nor is there a {file}; {hint(name, units)}")
-    units[name] = load_unit(file)
+    files = [folder / f"{name.removesuffix('.json')}.json" for folder in folders]
+    file = next((file for file in files if os.path.isfile(file)), None)
+    if name in ORIGINAL_UNITS:
+        units[name] = UNITS[name]
+        if file is not None:
+            line = f"{at} {name} is a standard unit and {file} is not used; rename both to use it"
+            gym.logger.warn("%s", line)
+    elif file is not None:
+        units[name] = load_unit(file)
+    elif name in UNITS:
+        units[name] = UNITS[name]
+    else:
+        nowhere = " or a ".join(str(file) for file in files)
+        what_to_do = hint(name, UNITS | units)
+        fail(f"{at} {name} is neither a standard unit nor is there a {nowhere}; {what_to_do}")
 
 
 def load_terrain(data, at):
@@ -328,7 +350,7 @@ def load_terrain(data, at):
     return tuple("".join(row) for row in rows)
 
 
-def load_groups(data, at, terrain, units, folder):
+def load_groups(data, at, terrain, units, folders):
     """The groups of a map, as a Map has them. Units that `units` lacks are added to it."""
     group_keys = {
         "x": Number(0, len(terrain[0])),
@@ -342,7 +364,7 @@ def load_groups(data, at, terrain, units, folder):
         here = f"{at} groups[{i}]"
         check_fields(group, here, group_keys)
         for name, count in group["units"].items():
-            add_unit(name, f"{here} units", units, folder)
+            add_unit(name, f"{here} units", units, folders)
             totals[group["faction"]] += check(count, f"{here} units {name}", UNIT_COUNT)
         if not group["units"]:
             fail(f"{here} units is empty; leave the group out")
@@ -371,13 +393,13 @@ def check_placement(groups, units, terrain, at):
     for number, (_, _, _, *counts) in enumerate(groups):
         group_of += [number] * sum(count for _, count in counts)
     placed = place(groups, units)
-    x = np.array([x for _, _, x, _ in placed], float)
-    y = np.array([y for _, _, _, y in placed], float)
-    radius = np.array([units[name].size / 2 for name, *_ in placed])
-    plane = np.array([PLANES[units[name].plane] for name, *_ in placed])
+    x = np.array([unit.x for unit in placed], float)
+    y = np.array([unit.y for unit in placed], float)
+    radius = np.array([units[unit.name].size / 2 for unit in placed])
+    plane = np.array([PLANES[units[unit.name].plane] for unit in placed])
 
     def refuse(i, problem):
-        name = placed[i][0]
+        name = placed[i].name
         fail(f"{at} groups[{group_of[i]}] puts a {name} at ({x[i]:.2f}, {y[i]:.2f}), {problem}")
 
     for i, (name, *_) in enumerate(placed):
@@ -394,16 +416,18 @@ def check_placement(groups, units, terrain, at):
         refuse(j, f"on top of a unit of groups[{group_of[i]}]; move one of the groups")
 
 
-def load_type_ids(data, at, groups, units, folder):
+def load_type_ids(data, at, groups, units, folders):
     """The units in the order of their one-hot types, () if agents are to see no types."""
-    type_ids = data["unit_type_ids"]
     n_types = data["num_unit_types"]
     shows_types = n_types > 1
+    if shows_types and "unit_type_ids" not in data:
+        fail(f"{at} unit_type_ids is missing and num_unit_types is {n_types}; add it")
+    type_ids = data.get("unit_type_ids", {})
     if shows_types and n_types != len(type_ids):
         counts = f"num_unit_types is {n_types} and unit_type_ids has {len(type_ids)}"
         fail(f"{at} {counts}; make them equal")
     for name, number in type_ids.items():
-        add_unit(name, f"{at} unit_type_ids", units, folder)
+        add_unit(name, f"{at} unit_type_ids", units, folders)
         check(number, f"{at} unit_type_ids {name}", WholeNumber(0, len(type_ids) - 1))
     if not shows_types:
         return ()
@@ -435,15 +459,19 @@ def load_map(path: str | os.PathLike[str]) -> Map:
     """
     at = f"{path}:"
     data = check_fields(read_json(path), at, MAP_KEYS, OPTIONAL_MAP_KEYS)
-    folder = Path(path).parent / data.get("custom_unit_path", "")
-    units = dict(UNITS)
+    folders = [Path(path).parent]
+    if "custom_unit_path" in data:
+        unit_path = Path(data["custom_unit_path"])
+        # The original takes it relative to the working directory.
+        folders = list(dict.fromkeys([folders[0] / unit_path, unit_path]))
+    units = {}
     terrain = load_terrain(data, at)
-    groups = load_groups(data, at, terrain, units, folder)
+    groups = load_groups(data, at, terrain, units, folders)
     check_placement(groups, units, terrain, at)
     attack_point = data["attack_point"]
     if len(attack_point) != 2:
         fail(f"{at} attack_point must be [x, y], not {reprlib.repr(attack_point)}")
-    type_ids = load_type_ids(data, at, groups, units, folder)
+    type_ids = load_type_ids(data, at, groups, units, folders)
     attack_x, attack_y = attack_point
     check(attack_x, f"{at} attack_point", Number(0, len(terrain[0])))
     check(attack_y, f"{at} attack_point", Number(0, len(terrain)))
@@ -456,5 +484,5 @@ def load_map(path: str | os.PathLike[str]) -> Map:
         ally_shields=data["ally_has_shields"],
         enemy_shields=data["enemy_has_shields"],
         episode_limit=data.get("episode_limit", 200),
-        units=units,
+        units=UNITS | units,
     )

@@ -120,6 +120,7 @@ def enemies_at(x, y, units):
 
 
 def has_shields(units):
+    """Whether a unit of a group, written like `3 stalker, 5 zealot`, has a shield."""
     return any(UNITS[unit].shield > 0 for unit, _ in read_counts(units))
 
 

@@ -7,7 +7,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from smaclite_jit.arena import (
     EAST,
@@ -21,9 +20,13 @@ from smaclite_jit.arena import (
     state_blocks,
 )
 from smaclite_jit.battle import distance, within
+from smaclite_jit.compile_cache import compiled
 
-ATTACK_OFFERED = 6.0  # distance up to which a target may be commanded
+# The distance up to which a target may be commanded. Quirk of the reference: it is the same for all
+# units, whatever their range and their weapon.
+ATTACK_OFFERED = 6.0
 SIGHT = 9.0
+AHEAD = 1.0  # quirk of the reference: moves are tested half as far ahead as MOVE_DISTANCE
 
 
 class View(NamedTuple):
@@ -34,15 +37,16 @@ class View(NamedTuple):
     state: np.ndarray  # (state_size,) float32
 
 
-@njit(cache=True)
+@compiled
 def walkable_at(walkable, x, y):
+    """Whether a unit may be told to go towards (x, y)."""
     # Quirk of the reference: width and height are swapped, which shows on maps that are not square.
     height, width = walkable.shape
     inside = 0 <= y < width and 0 <= x < height and y < height and x < width
     return inside and walkable[int(y), int(x)]
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def fill_avail_actions(units, rules, avail_actions):
     """Fill `avail_actions` (n_agents, n_actions) with zeros and ones."""
     kinds = rules.kinds
@@ -57,11 +61,10 @@ def fill_avail_actions(units, rules, avail_actions):
             avail_actions[agent, NO_OP] = 1
             continue
         avail_actions[agent, STOP] = 1
-        # Quirk of the reference: it looks half as far ahead as a move goes.
-        avail_actions[agent, NORTH] = walkable_at(walkable, unit.x, unit.y + 1)
-        avail_actions[agent, SOUTH] = walkable_at(walkable, unit.x, unit.y - 1)
-        avail_actions[agent, EAST] = walkable_at(walkable, unit.x + 1, unit.y)
-        avail_actions[agent, WEST] = walkable_at(walkable, unit.x - 1, unit.y)
+        avail_actions[agent, NORTH] = walkable_at(walkable, unit.x, unit.y + AHEAD)
+        avail_actions[agent, SOUTH] = walkable_at(walkable, unit.x, unit.y - AHEAD)
+        avail_actions[agent, EAST] = walkable_at(walkable, unit.x + AHEAD, unit.y)
+        avail_actions[agent, WEST] = walkable_at(walkable, unit.x - AHEAD, unit.y)
         if kinds[i].healer:
             for k in range(len(agents)):
                 ally = units[agents[k]]
@@ -75,12 +78,13 @@ def fill_avail_actions(units, rules, avail_actions):
                     avail_actions[agent, FIRST_TARGET + k] = 1
 
 
-@njit(cache=True)
+@compiled
 def share(value, most):
+    """How much of the most it can be a value is, 0 to 1; 0 where it cannot be anything."""
     return value / most if most > 0 else 0.0
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def fill_observations(units, rules, avail_actions, obs):
     """Fill `obs` (n_agents, obs_size).
 
@@ -114,16 +118,18 @@ def fill_observations(units, rules, avail_actions, obs):
             other = units[j]
             dx = other.x - unit.x
             dy = other.y - unit.y
-            if other.alive and dx * dx + dy * dy < SIGHT**2:
-                d = math.sqrt(dx * dx + dy * dy)
+            d_2 = dx * dx + dy * dy
+            if other.alive and d_2 < SIGHT**2:
+                d = math.sqrt(d_2)
+                # In float64, as the reference does it here; fill_avail_actions compares in float32.
                 if not kinds[i].healer:
                     obs[agent, at] = d <= ATTACK_OFFERED
                 elif k < len(agents):
-                    # Quirk of the reference: here a healer sees whether ally k can be healed.
+                    # Quirk of the reference: here a healer sees whether ally k can be healed, and
+                    # other healers count too.
                     ally = units[agents[k]]
-                    obs[agent, at] = (
-                        k != agent and ally.alive and distance(unit, ally) <= ATTACK_OFFERED
-                    )
+                    is_other = k != agent and ally.alive
+                    obs[agent, at] = is_other and distance(unit, ally) <= ATTACK_OFFERED
                 obs[agent, at + 1] = d / SIGHT
                 obs[agent, at + 2] = dx / SIGHT
                 obs[agent, at + 3] = dy / SIGHT
@@ -141,9 +147,10 @@ def fill_observations(units, rules, avail_actions, obs):
             other = units[j]
             dx = other.x - unit.x
             dy = other.y - unit.y
-            if other.alive and dx * dx + dy * dy < SIGHT**2:
+            d_2 = dx * dx + dy * dy
+            if other.alive and d_2 < SIGHT**2:
                 obs[agent, at] = 1
-                obs[agent, at + 1] = math.sqrt(dx * dx + dy * dy) / SIGHT
+                obs[agent, at + 1] = math.sqrt(d_2) / SIGHT
                 obs[agent, at + 2] = dx / SIGHT
                 obs[agent, at + 3] = dy / SIGHT
                 obs[agent, at + 4] = other.hp / kinds[j].max_hp
@@ -162,7 +169,7 @@ def fill_observations(units, rules, avail_actions, obs):
         assert at == obs.shape[1], "the blocks do not add up to the size of an observation"
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def fill_state(units, rules, last_actions, n_actions, state):
     """Fill `state` (state_size,).
 
@@ -214,7 +221,7 @@ def fill_state(units, rules, last_actions, n_actions, state):
     assert at == len(state), "the blocks do not add up to the size of the state"
 
 
-@njit(cache=True)
+@compiled
 def observe(units, rules, last_actions, view):
     """Fill the arrays of `view` with what is seen of a battle."""
     fill_avail_actions(units, rules, view.avail_actions)

@@ -17,25 +17,45 @@ van den Berg, Guy, Lin and Manocha, "Reciprocal n-body collision avoidance", Rob
 
 import math
 
-from numba import njit
+from smaclite_jit.compile_cache import compiled
 
 EPSILON = 1e-5
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def cross(ax, ay, bx, by):
+    """The cross product: positive where b points to the left of a."""
     return ax * by - ay * bx
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
+def dot(ax, ay, bx, by):
+    """The dot product."""
+    return ax * bx + ay * by
+
+
+@compiled(inline="always")
+def square(x, y):
+    """The squared length of a vector."""
+    return x * x + y * y
+
+
+@compiled(inline="always")
+def half_plane(half_planes, i):
+    """Half-plane i: point x, point y, direction x, direction y."""
+    return half_planes[i, 0], half_planes[i, 1], half_planes[i, 2], half_planes[i, 3]
+
+
+@compiled(inline="always")
 def set_half_plane(half_planes, n, point_x, point_y, direction_x, direction_y):
+    """Write half-plane n."""
     half_planes[n, 0] = point_x
     half_planes[n, 1] = point_y
     half_planes[n, 2] = direction_x
     half_planes[n, 3] = direction_y
 
 
-@njit(cache=True)
+@compiled
 def add_neighbour(half_planes, n, unit, neighbour, combined_radius, share):
     """Append the half-plane of a neighbour.
 
@@ -67,21 +87,22 @@ def add_neighbour(half_planes, n, unit, neighbour, combined_radius, share):
     py = neighbour.y - unit.y
     vx = unit.vx - neighbour.vx
     vy = unit.vy - neighbour.vy
-    distance_2 = px * px + py * py
+    distance_2 = square(px, py)
     radius_2 = combined_radius * combined_radius
     if distance_2 > radius_2:
         wx = vx - px
         wy = vy - py
-        w_2 = wx * wx + wy * wy
-        wp = wx * px + wy * py
+        w_2 = square(wx, wy)
+        wp = dot(wx, wy, px, py)
         if wp < 0 and wp * wp > radius_2 * w_2:  # the front cap of the velocity obstacle
             w = math.sqrt(w_2)
             normal_x = wx / w
             normal_y = wy / w
             tx = normal_y
             ty = -normal_x
-            ux = (combined_radius - w) * normal_x
-            uy = (combined_radius - w) * normal_y
+            gap = combined_radius - w
+            ux = gap * normal_x
+            uy = gap * normal_y
         else:
             leg = math.sqrt(distance_2 - radius_2)
             if cross(px, py, wx, wy) > 0:  # the left leg
@@ -90,26 +111,27 @@ def add_neighbour(half_planes, n, unit, neighbour, combined_radius, share):
             else:
                 tx = (-px * leg - py * combined_radius) / distance_2
                 ty = (px * combined_radius - py * leg) / distance_2
-            along = vx * tx + vy * ty
+            along = dot(vx, vy, tx, ty)
             ux = along * tx - vx
             uy = along * ty - vy
     else:  # already touching: apart within a tick
         wx = vx - 16 * px
         wy = vy - 16 * py
-        w = math.sqrt(wx * wx + wy * wy)
+        w = math.sqrt(square(wx, wy))
         if w == 0.0:
             return n
         normal_x = wx / w
         normal_y = wy / w
         tx = normal_y
         ty = -normal_x
-        ux = (16 * combined_radius - w) * normal_x
-        uy = (16 * combined_radius - w) * normal_y
+        gap = 16 * combined_radius - w
+        ux = gap * normal_x
+        uy = gap * normal_y
     set_half_plane(half_planes, n, unit.vx + share * ux, unit.vy + share * uy, tx, ty)
     return n + 1
 
 
-@njit(cache=True)
+@compiled
 def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
     """Append the half-plane of an edge of a rectangle, if it gives one.
 
@@ -141,30 +163,22 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
     ey = by - ay
     if not cross(ax, ay, ex, ey) < 0:  # the unit is not on the outer side
         return n
-    for k in range(n):  # covered by an earlier edge
-        cx = half_planes[k, 0]
-        cy = half_planes[k, 1]
-        tx = half_planes[k, 2]
-        ty = half_planes[k, 3]
-        if (
-            cross(ax - cx, ay - cy, tx, ty) - radius >= -EPSILON
-            and cross(bx - cx, by - cy, tx, ty) - radius >= -EPSILON
-        ):
-            return n
+    for k in range(n):
+        cx, cy, tx, ty = half_plane(half_planes, k)
+        a_covered = cross(ax - cx, ay - cy, tx, ty) - radius >= -EPSILON
+        if a_covered and cross(bx - cx, by - cy, tx, ty) - radius >= -EPSILON:
+            return n  # an earlier edge forbids all that this one would
     # The edges of a rectangle meet at right angles. 0.0 - x is never -0.0, as -x is for 0.0.
     next_dx = 0.0 - dy
     next_dy = dx
     previous_dx = dy
     previous_dy = 0.0 - dx
-    a_2 = ax * ax + ay * ay
-    b_2 = bx * bx + by * by
+    a_2 = square(ax, ay)
+    b_2 = square(bx, by)
     radius_2 = radius * radius
-    s = (-ax * ex - ay * ey) / (
-        ex * ex + ey * ey
-    )  # of the nearest point of the line: 0 is a, 1 is b
-    fx = -ax - s * ex
-    fy = -ay - s * ey
-    distance_2 = fx * fx + fy * fy
+    # Where the nearest point of the line through the edge is: 0 is a, 1 is b.
+    s = dot(-ax, -ay, ex, ey) / square(ex, ey)
+    distance_2 = square(-ax - s * ex, -ay - s * ey)
 
     # Contact with a vertex or with the edge.
     if s < 0 and a_2 < radius_2:
@@ -204,8 +218,8 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
         end_dx = next_dx
         end_dy = next_dy
         single = True
-    distance1_2 = x1 * x1 + y1 * y1
-    distance2_2 = x2 * x2 + y2 * y2
+    distance1_2 = square(x1, y1)
+    distance2_2 = square(x2, y2)
     if distance1_2 < radius_2 or distance2_2 < radius_2:
         return n  # the square root of a negative number: comparisons with it are false
     m1 = math.sqrt(distance1_2 - radius_2)
@@ -215,6 +229,8 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
     right_x = (x2 * m2 + y2 * radius) / distance2_2
     right_y = (-x2 * radius + y2 * m2) / distance2_2
     # A leg that points into the rectangle gives way to the neighbouring edge: it is "foreign".
+    # Quirk of the reference: the previous edge is that before this one also where both vertices are
+    # b. For rectangles it makes no difference.
     left_foreign = cross(left_x, left_y, -previous_dx, -previous_dy) >= 0
     if left_foreign:
         left_x = -previous_dx
@@ -226,15 +242,17 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
 
     # Where the velocity lies along the cut-off line (0 is vertex 1, 1 is vertex 2) and along the
     # legs.
-    vx = unit.vx
-    vy = unit.vy
     kx = x2 - x1
     ky = y2 - y1
+    v1x = unit.vx - x1  # the velocity as seen from vertex 1
+    v1y = unit.vy - y1
+    v2x = unit.vx - x2
+    v2y = unit.vy - y2
     tau = 0.5
     if not single:
-        tau = ((vx - x1) * kx + (vy - y1) * ky) / (kx * kx + ky * ky)
-    t_left = (vx - x1) * left_x + (vy - y1) * left_y
-    t_right = (vx - x2) * right_x + (vy - y2) * right_y
+        tau = dot(v1x, v1y, kx, ky) / square(kx, ky)
+    t_left = dot(v1x, v1y, left_x, left_y)
+    t_right = dot(v2x, v2y, right_x, right_y)
     if (tau < 0 and t_left < 0) or (single and t_left < 0 and t_right < 0):
         return add_round_end(half_planes, n, unit, radius, x1, y1)
     if tau > 1 and t_right < 0:
@@ -246,11 +264,11 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
     left = math.inf
     right = math.inf
     if not (tau < 0 or tau > 1 or single):
-        cut_off = (vx - x1 - tau * kx) ** 2 + (vy - y1 - tau * ky) ** 2
+        cut_off = square(v1x - tau * kx, v1y - tau * ky)
     if not t_left < 0:
-        left = (vx - x1 - t_left * left_x) ** 2 + (vy - y1 - t_left * left_y) ** 2
+        left = square(v1x - t_left * left_x, v1y - t_left * left_y)
     if not t_right < 0:
-        right = (vx - x2 - t_right * right_x) ** 2 + (vy - y2 - t_right * right_y) ** 2
+        right = square(v2x - t_right * right_x, v2y - t_right * right_y)
     if cut_off <= left and cut_off <= right:
         tx = -end_dx
         ty = -end_dy
@@ -271,33 +289,31 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
         cx = x2
         cy = y2
     # Quirk of the reference: the shift that belongs to x is added to both coordinates.
-    set_half_plane(half_planes, n, cx - radius * ty, cy - radius * ty, tx, ty)
+    shift = radius * ty
+    set_half_plane(half_planes, n, cx - shift, cy - shift, tx, ty)
     return n + 1
 
 
-@njit(cache=True)
+@compiled
 def add_round_end(half_planes, n, unit, radius, px, py):
     """Append the half-plane of the circle around the vertex (px, py)."""
     wx = unit.vx - px
     wy = unit.vy - py
-    w = math.sqrt(wx * wx + wy * wy)
+    w = math.sqrt(square(wx, wy))
     normal_x = wx / w
     normal_y = wy / w
-    set_half_plane(
-        half_planes, n, px + radius * normal_x, py + radius * normal_y, normal_y, -normal_x
-    )
+    cx = px + radius * normal_x
+    cy = py + radius * normal_y
+    set_half_plane(half_planes, n, cx, cy, normal_y, -normal_x)
     return n + 1
 
 
-@njit(cache=True)
+@compiled
 def best_on_line(half_planes, i, max_speed, goal_x, goal_y, direction_mode):
     """LP-1: the best point on line i that the half-planes before permit, as (found, x, y)."""
-    cx = half_planes[i, 0]
-    cy = half_planes[i, 1]
-    tx = half_planes[i, 2]
-    ty = half_planes[i, 3]
-    ct = cx * tx + cy * ty
-    radicand = ct * ct + max_speed * max_speed - (cx * cx + cy * cy)
+    cx, cy, tx, ty = half_plane(half_planes, i)
+    ct = dot(cx, cy, tx, ty)
+    radicand = ct * ct + max_speed * max_speed - square(cx, cy)
     if radicand < 0:
         return False, 0.0, 0.0
     h = math.sqrt(radicand)
@@ -305,10 +321,7 @@ def best_on_line(half_planes, i, max_speed, goal_x, goal_y, direction_mode):
     low = -ct - h
     high = -ct + h
     for j in range(i):
-        jx = half_planes[j, 0]
-        jy = half_planes[j, 1]
-        ux = half_planes[j, 2]
-        uy = half_planes[j, 3]
+        jx, jy, ux, uy = half_plane(half_planes, j)
         denominator = cross(tx, ty, ux, uy)
         numerator = cross(ux, uy, cx - jx, cy - jy)
         if abs(denominator) < EPSILON:  # parallel
@@ -323,9 +336,9 @@ def best_on_line(half_planes, i, max_speed, goal_x, goal_y, direction_mode):
         if low > high:
             return False, 0.0, 0.0
     if direction_mode:
-        z = high if goal_x * tx + goal_y * ty > 0 else low
+        z = high if dot(goal_x, goal_y, tx, ty) > 0 else low
     else:
-        z = tx * (goal_x - cx) + ty * (goal_y - cy)
+        z = dot(tx, ty, goal_x - cx, goal_y - cy)
         if z < low:
             z = low
         elif z > high:
@@ -333,7 +346,7 @@ def best_on_line(half_planes, i, max_speed, goal_x, goal_y, direction_mode):
     return True, cx + z * tx, cy + z * ty
 
 
-@njit(cache=True)
+@compiled
 def best_velocity(half_planes, n, max_speed, goal_x, goal_y, direction_mode):
     """LP-2: returns (index of the first half-plane that cannot be kept, or n; x, y).
 
@@ -344,14 +357,13 @@ def best_velocity(half_planes, n, max_speed, goal_x, goal_y, direction_mode):
     if direction_mode:
         x = goal_x * max_speed
         y = goal_y * max_speed
-    elif goal_x * goal_x + goal_y * goal_y > max_speed * max_speed:
-        length = math.sqrt(goal_x * goal_x + goal_y * goal_y)
+    elif square(goal_x, goal_y) > max_speed * max_speed:
+        length = math.sqrt(square(goal_x, goal_y))
         x = goal_x / length * max_speed
         y = goal_y / length * max_speed
     for i in range(n):
-        cx = half_planes[i, 0]
-        cy = half_planes[i, 1]
-        if cross(half_planes[i, 2], half_planes[i, 3], cx - x, cy - y) > 0:
+        cx, cy, tx, ty = half_plane(half_planes, i)
+        if cross(tx, ty, cx - x, cy - y) > 0:  # the best velocity so far is forbidden
             found, new_x, new_y = best_on_line(
                 half_planes, i, max_speed, goal_x, goal_y, direction_mode
             )
@@ -362,7 +374,7 @@ def best_velocity(half_planes, n, max_speed, goal_x, goal_y, direction_mode):
     return n, x, y
 
 
-@njit(cache=True)
+@compiled
 def new_velocity(half_planes, n_obstacle, n, max_speed, goal_x, goal_y, scratch):
     """Find the permitted velocity that is closest to the goal, or the one that violates least.
 
@@ -393,23 +405,17 @@ def new_velocity(half_planes, n_obstacle, n, max_speed, goal_x, goal_y, scratch)
     # LP-3, for what is left from the first half-plane on that could not be kept.
     distance = 0.0
     for i in range(failed, n):
-        cx = half_planes[i, 0]
-        cy = half_planes[i, 1]
-        tx = half_planes[i, 2]
-        ty = half_planes[i, 3]
+        cx, cy, tx, ty = half_plane(half_planes, i)
         if cross(tx, ty, cx - x, cy - y) <= distance:
             continue
         m = n_obstacle
         scratch[:m] = half_planes[:m]
         for j in range(n_obstacle, i):
             # On this line i and j are violated equally, to the left of it j less than i.
-            jx = half_planes[j, 0]
-            jy = half_planes[j, 1]
-            ux = half_planes[j, 2]
-            uy = half_planes[j, 3]
+            jx, jy, ux, uy = half_plane(half_planes, j)
             determinant = cross(tx, ty, ux, uy)
             if abs(determinant) <= EPSILON:  # parallel
-                if tx * ux + ty * uy > 0:
+                if dot(tx, ty, ux, uy) > 0:
                     continue
                 px = (cx + jx) / 2
                 py = (cy + jy) / 2
@@ -419,7 +425,7 @@ def new_velocity(half_planes, n_obstacle, n, max_speed, goal_x, goal_y, scratch)
                 py = cy + z * ty
             dx = ux - tx
             dy = uy - ty
-            length = math.sqrt(dx * dx + dy * dy)
+            length = math.sqrt(square(dx, dy))
             set_half_plane(scratch, m, px, py, dx / length, dy / length)
             m += 1
         stopped, new_x, new_y = best_velocity(scratch, m, max_speed, -ty, tx, True)

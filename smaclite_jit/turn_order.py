@@ -5,7 +5,8 @@ list of the units that are alive.
 """
 
 import numpy as np
-from numba import njit
+
+from smaclite_jit.compile_cache import compiled
 
 # The numbers of rng_state.
 STATE_HIGH = 0
@@ -39,7 +40,7 @@ def from_generator(generator):
     return rng_state
 
 
-@njit(cache=True)
+@compiled
 def multiply(a, b):
     """The 128-bit product of two uint64, high and low, by halves of 32 bits as on paper."""
     a_low = a & MASK_32
@@ -53,7 +54,7 @@ def multiply(a, b):
     return high, (other << SHIFT_32) | (low & MASK_32)
 
 
-@njit(cache=True)
+@compiled
 def draw_32(rng_state):
     """The next 32 random bits."""
     if rng_state[HAS_HALF] != ZERO:
@@ -77,7 +78,7 @@ def draw_32(rng_state):
     return word & MASK_32
 
 
-@njit(cache=True)
+@compiled
 def draw_up_to(rng_state, largest):
     """A uniform integer in [0, largest]: as numpy, by masking and rejecting."""
     mask = np.uint64(largest)
@@ -89,7 +90,7 @@ def draw_up_to(rng_state, largest):
             return np.int64(value)
 
 
-@njit(cache=True)
+@compiled
 def shuffle_turns(rng_state, units, turns):
     """Fill `turns` (units,) with the ids of living units in random order, and -1 behind them."""
     n_alive = 0

@@ -9,7 +9,16 @@ GROUND = 0
 AIR = 1
 COLOSSUS = 2
 PLANES = {"GROUND": GROUND, "AIR": AIR, "COLOSSUS": COLOSSUS}
-ATTRIBUTES = ("LIGHT", "ARMORED", "BIOLOGICAL", "MECHANICAL", "PSIONIC", "MASSIVE", "STRUCTURE")
+ATTRIBUTES = (
+    "LIGHT",
+    "ARMORED",
+    "BIOLOGICAL",
+    "MECHANICAL",
+    "PSIONIC",
+    "MASSIVE",
+    "STRUCTURE",
+    "HEROIC",
+)
 MELEE = 0.1  # the attack range of units that fight hand to hand
 
 
@@ -34,7 +43,7 @@ class UnitType:
     size : float
         The diameter, in cells.
     attributes : tuple of str
-        Any of LIGHT, ARMORED, BIOLOGICAL, MECHANICAL, PSIONIC, MASSIVE and STRUCTURE.
+        Any of LIGHT, ARMORED, BIOLOGICAL, MECHANICAL, PSIONIC, MASSIVE, STRUCTURE and HEROIC.
     valid_targets : tuple of str
         The planes of the units that it can hit or heal: GROUND, AIR, COLOSSUS.
     shield : float
@@ -118,6 +127,7 @@ UNITS: dict[str, UnitType] = {
         hp=100, shield=50, armor=1, speed=3.15, size=1, attributes=("LIGHT", "BIOLOGICAL"),
         damage=8, cooldown=0.86, attack_range=MELEE, attacks=2,
     ),
+    # Quirk of the reference: the colossus is on the ground, not on the plane of its own.
     "COLOSSUS": UnitType(
         hp=200, shield=150, armor=1, speed=3.15, size=2,
         attributes=("ARMORED", "MECHANICAL", "MASSIVE"),

@@ -1,5 +1,6 @@
 """Many battles of one map in one compiled call, as a gymnasium vector environment."""
 
+import reprlib
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any, NamedTuple
@@ -8,10 +9,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from numba import njit
 
 from smaclite_jit.arena import Rules
-from smaclite_jit.compile_cache import announce
+from smaclite_jit.compile_cache import announce, compiled
 from smaclite_jit.environment import (
     NOT_YET,
     SMACliteEnv,
@@ -34,8 +34,8 @@ class Battles(NamedTuple):
     steps: np.ndarray  # (num_envs,) int64, since the battle has begun
 
 
-class Outcome(NamedTuple):
-    """How the battles stand after a step, each (num_envs,)."""
+class StepResults(NamedTuple):
+    """What a step brings, each (num_envs,)."""
 
     rewards: np.ndarray  # float64
     terminated: np.ndarray  # bool, as the following
@@ -43,16 +43,17 @@ class Outcome(NamedTuple):
     won: np.ndarray
 
 
-@njit(cache=True)
-def step_battles(battles, rules, first_units, limit, actions, view, final_view, outcome):
+@compiled
+def step_battles(battles, rules, first_units, limit, actions, view, final_view, results):
     """Play one environment step of every battle. Battles that end are reset in the same step.
 
-    NamedTuples come in as plain tuples of their fields, which numba takes 1 us faster.
+    NamedTuples come in as plain tuples of their fields: passing a NamedTuple costs 1 us more a
+    call.
 
     Parameters
     ----------
     battles : Battles
-        Changed in place, as the following arrays but `actions` and `first_units`.
+        Changed in place; so are the arrays of `view`, `final_view` and `results`.
     rules : arena.Rules
         Of the map.
     first_units : ndarray
@@ -65,7 +66,7 @@ def step_battles(battles, rules, first_units, limit, actions, view, final_view, 
         What has been seen before the step; what can be seen after it, or after the reset.
     final_view : observations.View
         Gets what was seen at the end of the battles that ended.
-    outcome : Outcome
+    results : StepResults
         Filled.
 
     Returns
@@ -76,7 +77,7 @@ def step_battles(battles, rules, first_units, limit, actions, view, final_view, 
     battles = Battles(*battles)
     view = View(*view)
     final_view = View(*final_view)
-    outcome = Outcome(*outcome)
+    results = StepResults(*results)
     for n in range(len(actions)):
         agent = find_refused(actions[n], view.avail_actions[n])
         if agent >= 0:
@@ -98,10 +99,10 @@ def step_battles(battles, rules, first_units, limit, actions, view, final_view, 
         )
         battles.steps[n] += 1
         truncated = battles.steps[n] >= limit
-        outcome.rewards[n] = reward
-        outcome.terminated[n] = terminated
-        outcome.truncated[n] = truncated
-        outcome.won[n] = won
+        results.rewards[n] = reward
+        results.terminated[n] = terminated
+        results.truncated[n] = truncated
+        results.won[n] = won
         if terminated or truncated:
             final_view.avail_actions[n] = avail_actions
             final_view.obs[n] = obs
@@ -119,6 +120,43 @@ def draw_available(rng, avail_actions):
     return np.where(avail_actions, rng.random(avail_actions.shape), -1.0).argmax(axis=-1)
 
 
+def list_seeds(seed, num_envs):
+    """The `seed` of a reset as a list of ``num_envs`` whole numbers, with None for none."""
+    if seed is None:
+        return [None] * num_envs
+    if isinstance(seed, int | np.integer):
+        seeds = [int(seed) + i for i in range(num_envs)]
+    else:
+        seeds = list(seed) if np.iterable(seed) else [seed]
+    for one in seeds:
+        if one is not None and not (isinstance(one, int | np.integer) and one >= 0):
+            raise ValueError(
+                f"seed must be a whole number from 0 on, or {num_envs} of them, one for each "
+                f"battle, not {reprlib.repr(seed)}"
+            )
+    if len(seeds) != num_envs:
+        raise ValueError(f"there are {num_envs} battles, but {len(seeds)} seeds")
+    return [None if one is None else int(one) for one in seeds]
+
+
+def check_reset_mask(reset_mask, num_envs):
+    """Refuse what gymnasium's vector environments refuse."""
+    if not isinstance(reset_mask, np.ndarray) or reset_mask.dtype != np.bool_:
+        raise TypeError(
+            "options['reset_mask'] must be a numpy array of bool, "
+            f"e.g. terminated | truncated, not {reprlib.repr(reset_mask)}"
+        )
+    if reset_mask.shape != (num_envs,):
+        raise ValueError(
+            f"options['reset_mask'] must have the shape ({num_envs},), one for each battle, "
+            f"not {reset_mask.shape}"
+        )
+    if not reset_mask.any():
+        raise ValueError(
+            "options['reset_mask'] has no True in it; call reset() when a battle is to be reset"
+        )
+
+
 class BatchedActions(gym.spaces.Tuple):
     """The actions of all battles, an array (num_envs,) for each agent.
 
@@ -131,6 +169,7 @@ class BatchedActions(gym.spaces.Tuple):
         self.envs = envs
 
     def sample(self, mask=None, probability=None):
+        """A random action for every agent, of the available ones unless a mask says otherwise."""
         if mask is not None or probability is not None:
             return super().sample(mask, probability)
         return tuple(draw_available(self.np_random, self.envs.avail_actions).T)
@@ -144,6 +183,7 @@ class JointActions(gym.spaces.MultiDiscrete):
         self.envs = envs
 
     def sample(self, mask=None, probability=None):
+        """A random action for every agent, of the available ones unless a mask says otherwise."""
         if mask is not None or probability is not None:
             return super().sample(mask, probability)
         return draw_available(self.np_random, self.envs.avail_actions)
@@ -172,6 +212,8 @@ class SMACliteVectorEnv(VectorEnv):
         Truncates a battle. None stands for the map's limit, -1 for no limit.
     arrays : bool
         Observe and act in arrays, see above.
+    render_mode : None
+        Many battles are not drawn.
 
     Attributes
     ----------
@@ -184,8 +226,8 @@ class SMACliteVectorEnv(VectorEnv):
     Raises
     ------
     ValueError
-        For an unknown map, no battles or a limit of 0; a ``MapError``, which is one, for a file
-        that holds no map.
+        For an unknown map, no battles, a limit of 0, numbers that are not whole or a render mode; a
+        ``MapError``, which is one, for a file that holds no map.
 
     Examples
     --------
@@ -207,12 +249,21 @@ class SMACliteVectorEnv(VectorEnv):
         map_file: str | PathLike | None = None,
         max_episode_steps: int | None = None,
         arrays: bool = False,
+        render_mode: None = None,
     ) -> None:
-        if num_envs < 1 or max_episode_steps == 0:
+        if render_mode is not None:
             raise ValueError(
-                f"num_envs ({num_envs}) and max_episode_steps ({max_episode_steps}) "
-                "must be 1 or more"
+                f"render_mode is {render_mode!r}, but many battles are not drawn; leave it out, or "
+                "draw a single battle with gym.make(..., render_mode='rgb_array')"
             )
+        limit = 0 if max_episode_steps is None else max_episode_steps
+        for name, value in (("num_envs", num_envs), ("max_episode_steps", limit)):
+            if not isinstance(value, int | np.integer):
+                raise ValueError(f"{name} must be a whole number, e.g. 8, not {value!r}")
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be 1 or more, not {num_envs}")
+        if max_episode_steps == 0:
+            raise ValueError("max_episode_steps must not be 0; -1 is no limit")
         single = SMACliteEnv(map_name, map_file)  # the sizes, the spaces and the first view
         self.single = single
         self.arena = single.arena
@@ -230,16 +281,18 @@ class SMACliteVectorEnv(VectorEnv):
         self.seeded = False  # no reset yet
 
         self.units = self.repeat(self.arena.first_units)  # (num_envs, units) of arena.UNIT
-        self.rng_state = np.zeros((num_envs, 6), np.uint64)
+        self.rng_state = np.zeros((num_envs, 6), np.uint64)  # the generators of turn_order.py
         self.last_actions = self.repeat(single.last_actions)  # (num_envs, n_agents)
-        self.steps = np.zeros(num_envs, np.int64)
+        self.steps = np.zeros(num_envs, np.int64)  # since the battle has begun
         self.avail_actions = self.repeat(single.avail_actions)  # (num_envs, n_agents, n_actions)
         self.obs = self.repeat(single.obs)  # (num_envs, n_agents, obs_size)
         self.state = self.repeat(single.state)  # (num_envs, state_size)
-        self.final_avail_actions = self.avail_actions.copy()  # of battles that have just ended
+        # What was seen last of the battles that have just ended, in the shapes of those above.
+        self.final_avail_actions = self.avail_actions.copy()
         self.final_obs = self.obs.copy()
         self.final_state = self.state.copy()
 
+        # The results of a step, (num_envs,).
         self.rewards = np.zeros(num_envs)
         self.terminated = np.zeros(num_envs, np.bool_)
         self.truncated = np.zeros(num_envs, np.bool_)
@@ -274,6 +327,7 @@ class SMACliteVectorEnv(VectorEnv):
         self.play(np.full((self.num_envs, self.n_agents), -1), self.obs, self.state)
 
     def play(self, actions, obs, state):
+        """Step the battles and fill `obs` and `state`: the first refused (battle, agent) or -1s."""
         return step_battles(
             (self.units, self.rng_state, self.last_actions, self.steps),
             self.single.rules,
@@ -294,46 +348,59 @@ class SMACliteVectorEnv(VectorEnv):
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin all battles.
+        """Begin all battles, or some of them.
 
         Parameters
         ----------
         seed : int or sequence of int, optional
             Battle i has ``seed + i``, or the i-th of the sequence. Without one the streams go on.
         options : dict, optional
-            Ignored.
+            With ``reset_mask``, (num_envs,) bool, only battles where it is true are reset, as in
+            gymnasium's vector environments. The others stay as they are, with their seeds.
+            Everything else is ignored.
 
         Returns
         -------
         observations : tuple of ndarray, or dict of ndarray
-            In the form that the class describes.
+            In the form that the class describes, of all battles.
         infos : dict
-            ``battle_won`` (num_envs,) bool, and gymnasium's mask of it, ``_battle_won``.
+            ``battle_won`` (num_envs,) bool, and gymnasium's mask of it, ``_battle_won``, true of
+            those that were reset.
 
         Raises
         ------
+        TypeError
+            For a ``reset_mask`` that is no array of bool.
         ValueError
-            For a sequence of another length than ``num_envs``.
+            For one of another shape or without a battle to reset, for a seed that is no whole
+            number, or for another number of seeds than ``num_envs``.
+        gymnasium.error.ResetNeeded
+            For a first reset that leaves some battles out.
         """
-        if seed is None or isinstance(seed, int | np.integer):
-            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+        seeds = list_seeds(seed, self.num_envs)
+        if options is not None and "reset_mask" in options:
+            chosen = options["reset_mask"]
+            check_reset_mask(chosen, self.num_envs)
+            if not self.seeded and not chosen.all():
+                raise gym.error.ResetNeeded("call reset() without a reset_mask first")
         else:
-            seeds = [None if one is None else int(one) for one in seed]
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"there are {self.num_envs} battles, but {len(seeds)} seeds")
-        super().reset(seed=seeds[0])
-        for i, battle_seed in enumerate(seeds):
-            if battle_seed is not None or not self.seeded:
-                self.rng_state[i] = from_generator(np.random.default_rng(battle_seed))
+            chosen = np.ones(self.num_envs, np.bool_)
+        super().reset(seed=seeds[0] if chosen[0] else None)
+        for i in np.flatnonzero(chosen):
+            if seeds[i] is not None or not self.seeded:
+                self.rng_state[i] = from_generator(np.random.default_rng(seeds[i]))
         self.seeded = True
-        self.units[:] = self.arena.first_units
-        self.last_actions[:] = NOT_YET
-        self.steps[:] = 0
-        self.avail_actions[:] = self.single.avail_actions
-        self.obs = self.repeat(self.single.obs)
-        self.state = self.repeat(self.single.state)
+        self.units[chosen] = self.arena.first_units
+        self.last_actions[chosen] = NOT_YET
+        self.steps[chosen] = 0
+        self.avail_actions[chosen] = self.single.avail_actions
+        self.obs = self.obs.copy()  # the caller may keep the last ones
+        self.obs[chosen] = self.single.obs
+        self.state = self.state.copy()
+        self.state[chosen] = self.single.state
         observations = self.pack(self.avail_actions, self.obs, self.state)
-        return observations, self.info("battle_won", np.zeros(self.num_envs, np.bool_))
+        battle_won = np.zeros(self.num_envs, np.bool_)
+        return observations, self.info("battle_won", battle_won, chosen)
 
     def step(
         self, actions: Sequence[np.ndarray] | np.ndarray

@@ -17,6 +17,7 @@ from smaclite_jit.maps import TERRAINS
 from tests.helpers import REPO
 
 AMBUSH = REPO / "tests" / "maps" / "ambush.json"
+FIELD_HOSPITAL = AMBUSH.parent / "field_hospital.json"
 SNIPER = json.loads((AMBUSH.parent / "units" / "SNIPER.json").read_text())
 SIDES = {"A": "ALLY", "E": "ENEMY"}
 
@@ -111,11 +112,11 @@ def test_every_map_survives_being_written_and_read(name, write):
     ours = Arena(load_map(path))
     theirs = Arena(MAPS[name])
     for key, value in vars(theirs).items():
-        if key not in ("scenario", "rules"):
+        if key not in ("battle_map", "rules"):
             assert np.array_equal(getattr(ours, key), value), key
     for key, value in theirs.rules._asdict().items():
         assert np.array_equal(getattr(ours.rules, key), value), key
-    assert ours.scenario == theirs.scenario
+    assert ours.battle_map == theirs.battle_map
     env = SMACliteEnv(map_file=path)
     assert env.map_name == name
     assert play(env, 5) == play(SMACliteEnv(name), 5)
@@ -164,6 +165,49 @@ def test_render_mode_gets_to_the_environment(monkeypatch):
     monkeypatch.setattr(SMACliteEnv, "__init__", init)
     gym.make("smaclite_jit/custom-v0", map_file="any", render_mode="rgb_array")
     assert given_modes == ["rgb_array"]
+
+
+@pytest.fixture
+def field_hospital():
+    """Agents 0 and 1; a nurse 2 with the zealot 3, and far behind a nurse 4, who sees nobody."""
+    env = SMACliteEnv(map_file=FIELD_HOSPITAL)
+    assert env.arena.unit_names == ["MARINE", "MARINE", "NURSE", "ZEALOT", "NURSE"]
+    env.reset(seed=0)
+    return env
+
+
+def test_a_ground_healer_of_the_enemy_heals_itself(field_hospital):
+    env = field_hospital
+    where = env.units["x"][[2, 4]].copy()
+    env.units["hp"][[2, 4]] = 40
+    env.step([1, 1])
+    assert env.units["target"].tolist() == [-1, -1, 2, -1, 4]
+    assert env.units["hp"].tolist() == [45, 45, 40 + 8 * 0.5625, 100, 40 + 8 * 0.5625]
+    energy = 50 + 8 * 0.03515625 - 2  # two points are 6 hp, of which 1.5 stay in the pool
+    assert env.units["energy"][[2, 4]].tolist() == [energy] * 2
+    assert env.units["heal_pool"][[2, 4]].tolist() == [1.5] * 2
+    assert env.units["x"][[2, 4]].tolist() == where.tolist()  # whoever heals stands still
+    env.step([1, 1])
+    assert env.units["target"][[2, 4]].tolist() == [2, 4]  # kept
+    env.units["hp"][4] = 60
+    env.step([1, 1])
+    assert env.units["target"][4] == -1
+    assert env.units["x"][4] < where[1]
+
+
+def test_a_ground_healer_of_the_enemy_picks_whoever_has_the_least_health(field_hospital):
+    env = field_hospital
+    env.units["hp"][[2, 3]] = (40, 39)
+    env.step([1, 1])
+    assert env.units["target"][2] == 3
+    assert env.units["hp"][[2, 3]].tolist() == [40, 39 + 8 * 0.5625]
+
+
+def test_a_ground_healer_of_the_enemy_walks_at_the_pace_of_the_others(field_hospital):
+    """The zealot's 3.15 is more than a nurse's 3: collision avoidance keeps to the nurse's own."""
+    env = field_hospital
+    env.step([1, 1])
+    assert env.units["vx"][[2, 4]] == pytest.approx([-3, -3], abs=1e-3)
 
 
 def test_no_file_and_no_map():
@@ -333,6 +377,7 @@ BROKEN_MAPS = [
     ({"attack_point": [1, 33]}, "attack_point must be a number from 0 to 32, not 33"),
     ({"attack_point": [None, 3]}, "attack_point must be a number"),
     ({"num_unit_types": 2}, "num_unit_types is 2 and unit_type_ids has 0"),
+    ({"num_unit_types": 2, "unit_type_ids": ...}, "unit_type_ids is missing and"),
     (
         {"num_unit_types": 2, "unit_type_ids": {"SNIPER": 0, "ZEALOT": 2}},
         "unit_type_ids ZEALOT must be a whole",
@@ -438,7 +483,48 @@ def test_what_cannot_be_read_at_all(path):
 
 def test_a_standard_unit_keeps_its_name(write):
     path = write(battlefield((4, 4, {"MARINE": 1}), (9, 4, {"MARINE": 1})), MARINE=SNIPER)
-    assert load_map(path).units["MARINE"] is UNITS["MARINE"]
+    with pytest.warns(UserWarning, match="MARINE is a standard unit and .* is not used; rename"):
+        units = load_map(path).units
+    assert units["MARINE"] is UNITS["MARINE"]
+
+
+def test_a_file_of_a_hydralisk_is_used(write):
+    """The original has no hydralisk: there it is a unit like any other of a file."""
+    data = battlefield((4, 4, {"HYDRALISK": 1}), (9, 4, {"MARINE": 1}))
+    assert load_map(write(data)).units == UNITS
+    hydralisk = load_map(write(data, HYDRALISK=SNIPER | {"hp": 77})).units["HYDRALISK"]
+    assert hydralisk.hp == 77
+    assert UNITS["HYDRALISK"].hp == 90
+
+
+def test_a_folder_of_units_may_be_relative_to_the_working_directory(write, tmp_path, monkeypatch):
+    path = write(GOOD, SNIPER=SNIPER | {"hp": 50})
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "units").mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "units" / "SNIPER.json").write_text(json.dumps(SNIPER | {"hp": 70}))
+    assert load_map(path).units["SNIPER"].hp == 50  # the map's folder comes first
+    (tmp_path / "units" / "SNIPER.json").unlink()
+    assert load_map(path).units["SNIPER"].hp == 70
+    (elsewhere / "units" / "SNIPER.json").unlink()
+    with pytest.raises(MapError) as error:
+        load_map(path)
+    files = f"a {tmp_path / 'units' / 'SNIPER.json'} or a units/SNIPER.json; "
+    assert files in str(error.value)
+
+
+@pytest.mark.parametrize("n_types", [0, 1])
+def test_ids_of_types_that_nobody_sees_may_be_left_out(n_types, write):
+    data = {key: value for key, value in GOOD.items() if key != "unit_type_ids"}
+    path = write(data | {"num_unit_types": n_types}, SNIPER=SNIPER)
+    assert load_map(path).type_ids == ()
+
+
+def test_a_hero(write):
+    hero = SNIPER | {"attributes": ["HEROIC"], "bonuses": {"HEROIC": 7}}
+    path = write(battlefield((4, 4, {"HERO": 1}), (9, 4, {"HERO": 1})), HERO=hero)
+    env = SMACliteEnv(map_file=path)
+    assert env.arena.rules.damage[0].tolist() == [27, 27]
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(write):

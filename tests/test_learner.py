@@ -94,7 +94,10 @@ def test_agents_values_start_near_zero(script):
 
 
 class Table(torch.nn.Module):
-    """A Q-network whose values are `scale` times the observation; in qmix_lstm with a state."""
+    """A Q-network whose values are `scale` times the observation.
+
+    For qmix_lstm it returns a hidden state as well, which it does not use.
+    """
 
     def __init__(self, script, scale):
         super().__init__()

@@ -125,7 +125,7 @@ def test_a_chunk_longer_than_the_episode_is_the_whole_episode(tmp_path, monkeypa
 
 
 def recorded(monkeypatch):
-    """Have every pass of an LSTM note how many steps it reads and whether it starts anew."""
+    """Have every pass of an LSTM note how many steps it reads, and whether it has no history."""
     calls = []
     forward = torch.nn.LSTM.forward
 

@@ -4,6 +4,7 @@ import ast
 import doctest
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -155,6 +156,45 @@ def test_what_an_import_does():
     done = subprocess.run(command, env=ENVIRON, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output"),
+    [
+        ([], ""),
+        pytest.param(
+            ["play"],
+            "(0.0, False, False, {'battle_won': False})\n",
+            marks=pytest.mark.slow,  # it compiles everything
+        ),
+    ],
+)
+def test_without_a_place_for_the_cache(arguments, output, tmp_path):
+    """A file stands where numba would make its folder: that stops root, too."""
+    for package in ("smaclite_jit", "cleanmarl"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPO / package, tmp_path / package, ignore=ignored)
+    for folder in (tmp_path / "smaclite_jit", tmp_path / "smaclite_jit" / "rendering"):
+        (folder / "__pycache__").touch()
+    (tmp_path / "home").touch()
+    environ = ENVIRON | {
+        "PYTHONPATH": str(tmp_path),
+        "HOME": str(tmp_path / "home"),
+        "LOCALAPPDATA": str(tmp_path / "home"),
+        "NUMBA_OPT": "0",  # faster to compile
+        "NUMBA_DISABLE_JIT": "0",
+    }
+    for name in ("NUMBA_CACHE_DIR", "NUMBA_CACHE_LOCATOR_CLASSES", "XDG_CACHE_HOME"):
+        environ.pop(name, None)
+    program = REPO / "tests" / "programs" / "step_without_a_cache.py"
+    done = subprocess.run(
+        [sys.executable, str(program), *arguments], env=environ, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == output
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("smaclite_jit: ")
+    assert "set NUMBA_CACHE_DIR to a folder that can be written to" in line
 
 
 @pytest.mark.parametrize("name", MAPS)

@@ -15,7 +15,7 @@ from smaclite_jit import MAPS, UNITS, Map, SMACliteEnv, UnitType
 from smaclite_jit import battle as b
 from smaclite_jit.rendering.renderer import SIDES, STRIP
 from tests.helpers import ENVIRON, REPO
-from tests.test_smaclite_jit import random_actions, scripted
+from tests.policies import random_actions, scripted
 
 
 def fought(name="MMM", steps=12, render_mode="rgb_array", seed=1):
@@ -226,7 +226,7 @@ def test_rendering_does_not_change_the_battle():
         rendered.reset(seed=seed)
         rng = np.random.default_rng(seed)
         for step in range(25):
-            actions = random_actions(plain, rng)
+            actions = random_actions(plain.get_avail_actions(), rng)
             ours = plain.step(actions)
             theirs = rendered.step(actions)
             if step % 3:

@@ -50,7 +50,7 @@ TAGS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_two_step_game(script, tmp_path):
-    """Section 5 of the paper: QMIX finds the 8 behind the risky 2B; a sum settles for 7."""
+    """Section 5 of the paper: QMIX finds the 8 of the risky 2B, additive values settle for 7."""
     args = (*PZ, "two_step_game", *words("--total-timesteps 4000 --start-e 1 --end-e 1"))
     args += words("--polyak 0.05 --eval-steps 500")
     run(script, *args, cwd=tmp_path)

@@ -24,6 +24,7 @@ from smaclite_jit.environment import SMACliteEnv
 from smaclite_jit.observations import View, observe
 from smaclite_jit.orca import new_velocity
 from tests.helpers import ENVIRON, REPO
+from tests.policies import random_actions, scripted
 
 TRACES = REPO / "tests" / "traces"
 # Steps within 1e-4, in percent, and episodes that agree from beginning to end: what float64
@@ -141,7 +142,7 @@ def step_in_turns(units, rules, actions, orders, seed, shake, shake_lines, singl
         shaken_avoidance(units, rules, half_planes, scratch, shake, shake_lines, single)
         raw_reward += b.take_turns(units, rules, turns)
         b.remove_dead(units)
-    return b.outcome(units, rules, raw_reward)
+    return b.end_step(units, rules, raw_reward)
 
 
 def advance(env, trace, step, seed=-1, shake=0.0, shake_lines=0.0, single=False):
@@ -265,62 +266,6 @@ def test_free_running_episodes(name):
     assert good >= REACHED[name][1]
 
 
-def offset(env, i, j):
-    """The way from unit i to unit j."""
-    units = env.units
-    return units["x"][j] - units["x"][i], units["y"][j] - units["y"][i]
-
-
-def nearest(env, i, others):
-    distances = [np.hypot(*offset(env, i, j)) for j in others]
-    return others[int(np.argmin(distances))] if others else None
-
-
-def advance_toward(env, agent, i, target):
-    dx, dy = offset(env, i, target)
-    moves = ((abs(dx), 4 if dx > 0 else 5), (abs(dy), 2 if dy > 0 else 3))
-    for length, action in sorted(moves, key=lambda move: -move[0]):
-        if length > 0 and env.avail_actions[agent, action]:
-            return action
-    return 1
-
-
-def scripted(env):
-    """The reference statistics' policy: attack the nearest, heal the weakest, else advance."""
-    units = env.units
-    kinds = env.arena.kinds
-    hp = units["hp"]
-    max_hp = kinds["max_hp"]
-    healer = kinds["healer"]
-    act = 6 + kinds["id_in_side"]  # the action that names a unit
-    alive = np.flatnonzero(units["alive"]).tolist()
-    actions = []
-    for agent, i in enumerate(env.arena.agents):
-        avail = env.avail_actions[agent]
-        if not units["alive"][i]:
-            actions.append(0)
-            continue
-        if healer[i]:
-            others = [j for j in alive if not kinds["enemy"][j] and not healer[j] and j != i]
-            hurt = [j for j in others if avail[act[j]] and hp[j] < max_hp[j]]
-            if hurt:
-                weakest = min(hurt, key=lambda j: (hp[j] / max_hp[j], j))
-                actions.append(int(act[weakest]))
-                continue
-            friend = nearest(env, i, others)
-            far = friend is not None and np.hypot(*offset(env, i, friend)) > 3
-            actions.append(advance_toward(env, agent, i, friend) if far else 1)
-            continue
-        enemies = [j for j in alive if kinds["enemy"][j]]
-        fair = [j for j in enemies if b.can_hit(kinds[i], kinds[j])]
-        target = nearest(env, i, [j for j in fair if avail[act[j]]])
-        if target is not None:
-            actions.append(int(act[target]))
-        else:
-            actions.append(advance_toward(env, agent, i, nearest(env, i, fair or enemies)))
-    return actions
-
-
 STATISTICS = json.loads((TRACES / "stats_public.json").read_text())["maps"]
 
 
@@ -347,7 +292,7 @@ def test_statistics_of_whole_episodes(name, policy):
             actions = (
                 scripted(env)
                 if policy == "scripted"
-                else [int(rng.choice(np.flatnonzero(a))) for a in env.avail_actions]
+                else random_actions(env.get_avail_actions(), rng)
             )
             _, reward, done, _, info = env.step(actions)
             returns[-1] += reward
@@ -468,6 +413,104 @@ def test_vectorised_battles_as_arrays():
             )
 
 
+@pytest.mark.parametrize("name", ["3m", "MMM"])
+def test_some_of_the_battles_are_reset(name):
+    """As gymnasium's SyncVectorEnv does it, to the bit: its `reset_mask`."""
+    limit = {"max_episode_steps": 15}
+    envs = gym.make_vec(f"smaclite_jit/{name}-v0", 3, **limit)
+    single = [partial(gym.make, f"smaclite_jit/{name}-v0", **limit)] * 3
+    theirs = SyncVectorEnv(single, autoreset_mode=AutoresetMode.SAME_STEP)
+    assert same(envs.reset(seed=4), theirs.reset(seed=4))
+    envs.action_space.seed(0)
+    resets = {
+        6: (None, [True, False, False]),
+        9: (70, [False, True, True]),
+        21: ([8, None, 9], [True, True, False]),
+        25: (None, [True, True, True]),
+    }
+    for step in range(40):
+        if step in resets:
+            seed, chosen = resets[step]
+            reset_mask = np.array(chosen)
+            options = {"reset_mask": reset_mask}
+            kept = envs.obs
+            before = kept.copy()
+            ours = envs.reset(seed=seed, options=options)
+            assert same(ours, theirs.reset(seed=seed, options=dict(options)))
+            assert list(options) == ["reset_mask"]
+            assert ours[1]["_battle_won"].tolist() == chosen
+            assert np.array_equal(kept, before)
+        for i, one in enumerate(theirs.envs):
+            assert np.array_equal(envs.get_state()[i], one.unwrapped.get_state())
+            assert np.array_equal(envs.get_avail_actions()[i], one.unwrapped.get_avail_actions())
+        actions = envs.action_space.sample()
+        ours = envs.step(actions)
+        for key in ("state", "_state", "avail_actions", "_avail_actions"):  # these are ours alone
+            ours[-1].get("final_info", {}).pop(key, None)
+        assert same(ours, theirs.step(actions))
+
+
+@pytest.mark.parametrize(
+    ("reset_mask", "error", "message"),
+    [
+        ([True, False], TypeError, r"must be a numpy array of bool, .*, not \[True, False\]"),
+        (np.array([1, 0]), TypeError, "must be a numpy array of bool"),
+        (np.array([True]), ValueError, r"must have the shape \(2,\), .*, not \(1,\)"),
+        (np.array([False, False]), ValueError, "has no True in it"),
+    ],
+)
+def test_a_mask_that_resets_no_battle_is_refused(reset_mask, error, message):
+    envs = gym.make_vec("smaclite_jit/3m-v0", 2)
+    envs.reset(seed=1)
+    with pytest.raises(error, match=message):
+        envs.reset(seed=5, options={"reset_mask": reset_mask})
+    untouched = gym.make_vec("smaclite_jit/3m-v0", 2)
+    untouched.reset(seed=1)
+    assert np.array_equal(envs.rng_state, untouched.rng_state)
+
+
+def test_the_first_reset_is_of_all_battles():
+    envs = gym.make_vec("smaclite_jit/3m-v0", 2)
+    with pytest.raises(gym.error.ResetNeeded, match="without a reset_mask first"):
+        envs.reset(options={"reset_mask": np.array([True, False])})
+    with pytest.raises(gym.error.ResetNeeded):
+        envs.step(envs.action_space.sample())
+
+
+@pytest.mark.parametrize("seed", [1.5, [1.5, 2], np.array([1.0, 2.0]), "12", -1, [3, -1]])
+def test_a_seed_of_another_form_is_refused_and_nothing_happens(seed):
+    envs = gym.make_vec("smaclite_jit/3m-v0", 2)
+    envs.reset(seed=1)
+    before = envs.rng_state.copy()
+    with pytest.raises(ValueError, match=r"^seed must be a whole number from 0 on, or 2 "):
+        envs.reset(seed=seed)
+    assert np.array_equal(envs.rng_state, before)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_envs": 2.0}, "^num_envs must be a whole number, e.g. 8, not 2.0$"),
+        ({"num_envs": 0}, "^num_envs must be 1 or more, not 0$"),
+        (
+            {"num_envs": 2, "max_episode_steps": 0},
+            "^max_episode_steps must not be 0; -1 is no limit$",
+        ),
+        (
+            {"num_envs": 2, "max_episode_steps": 7.5},
+            "^max_episode_steps must be a whole number, e.g. 8, not 7.5$",
+        ),
+        (
+            {"num_envs": 2, "render_mode": "human"},
+            r"^render_mode is 'human', but many battles are not drawn; leave it out, or draw .*$",
+        ),
+    ],
+)
+def test_battles_that_cannot_be_made(options, message):
+    with pytest.raises(ValueError, match=message):
+        gym.make_vec("smaclite_jit/3m-v0", **options)
+
+
 def test_vectorised_battles_refuse_an_unavailable_action_and_nothing_happens():
     envs = gym.make_vec("smaclite_jit/3m-v0", 2)
     envs.reset(seed=[1, 8])
@@ -506,10 +549,6 @@ def test_seeds_and_limits_of_vectorised_battles():
         assert ends == expected
 
 
-def random_actions(env, rng):
-    return [int(rng.choice(np.flatnonzero(row))) for row in env.avail_actions]
-
-
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(sorted(MAPS)), st.integers(0, 2**31 - 1), st.integers(1, 40))
 def test_whatever_happens_in_a_battle_is_within_the_rules(name, seed, length):
@@ -518,7 +557,7 @@ def test_whatever_happens_in_a_battle_is_within_the_rules(name, seed, length):
     kinds = env.arena.kinds
     for _ in range(length):
         before = env.units.copy()
-        _, reward, done, _, info = env.step(random_actions(env, rng))
+        _, reward, done, _, info = env.step(random_actions(env.get_avail_actions(), rng))
         assert np.isfinite(structured_to_unstructured(env.units)).all()
         assert np.isfinite(env.obs).all()
         assert (env.avail_actions.sum(axis=1) > 0).all()
@@ -552,7 +591,7 @@ def test_equal_seeds_give_equal_battles(name, seed):
         env.reset(seed=seed)
         other.reset(seed=1)
         for _ in range(12):
-            env.step(random_actions(env, rng))
+            env.step(random_actions(env.get_avail_actions(), rng))
             if beside_another:
                 other.step([1 if row[1] else 0 for row in other.avail_actions])
         runs.append((env.units.copy(), env.obs.copy(), env.state.copy()))
@@ -602,8 +641,8 @@ def test_the_dead_must_send_their_only_action():
     env, rng = SMACliteEnv("MMM"), np.random.default_rng(0)
     env.reset(seed=0)
     while env.units["alive"][env.arena.agents].all():
-        env.step(random_actions(env, rng))
-    actions = random_actions(env, rng)
+        env.step(random_actions(env.get_avail_actions(), rng))
+    actions = random_actions(env.get_avail_actions(), rng)
     dead = int(np.flatnonzero(~env.units["alive"][env.arena.agents])[0])
     assert actions[dead] == 0
     with pytest.raises(
@@ -657,15 +696,45 @@ def test_gymnasium_environment(name):
     ] * env.unwrapped.n_agents
 
 
+def test_samples_after_a_seed_in_mid_battle_attack():
+    env = SMACliteEnv("3m")
+    env.reset(seed=1)
+    while not env.avail_actions[:, 6:].any():
+        env.step(scripted(env))
+    first_samples = []
+    for seed in range(40):
+        env.action_space.seed(seed)
+        actions = env.action_space.sample()
+        assert env.avail_actions[np.arange(3), actions].all()
+        first_samples.append(actions)
+    assert (np.array(first_samples) >= 6).any()
+
+
+@pytest.mark.parametrize("name", ["2s_vs_1sc", "corridor", "bane_vs_bane"])
+@pytest.mark.parametrize("steps", [0, 1])
+def test_samples_after_a_seed_at_the_beginning_can_be_played_after_a_reset(name, steps):
+    """gymnasium's checker samples, resets and then plays the sample."""
+    env = SMACliteEnv(name)
+    for seed in range(10):
+        env.reset(seed=seed)
+        for _ in range(steps):
+            env.step(env.action_space.sample())
+        env.action_space.seed(seed)
+        actions = env.action_space.sample()
+        assert env.avail_actions[np.arange(env.n_agents), actions].all()
+        env.reset(seed=seed)
+        env.step(actions)
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 def test_a_running_battle_can_be_copied(copied):
     env, rng = SMACliteEnv("MMM"), np.random.default_rng(0)
     env.reset(seed=3)
     for _ in range(8):
-        env.step(random_actions(env, rng))
+        env.step(random_actions(env.get_avail_actions(), rng))
     other = copied(env)
     for _ in range(15):
-        actions = random_actions(env, rng)
+        actions = random_actions(env.get_avail_actions(), rng)
         ours, theirs = env.step(actions), other.step(actions)
         assert np.array_equal(ours[0], theirs[0])
         assert ours[1:] == theirs[1:]

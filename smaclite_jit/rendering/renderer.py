@@ -192,70 +192,20 @@ class Renderer:
         if self.background is None:
             self.background = self.draw_background()
         canvas = self.background.copy()
-        names = self.env.arena.unit_names
-        kinds = self.env.arena.kinds
-        scale = self.cell * FINE
-        at = self.positions(units)
-        radius = kinds["radius"] * scale
-        extent = kinds["extent"] * scale  # of a splash or a laser
-        colours = [ENEMIES if enemy else AGENTS for enemy in kinds["enemy"]]
-        is_air = kinds["plane"] == AIR
-        targeter = kinds["targeter"]
-        alive = np.flatnonzero(units["alive"])
-        dead = np.flatnonzero(~units["alive"])
+        scene = Scene(canvas, self.env.arena, units, self.positions(units), self.cell * FINE)
+        scene.draw_blasts(events)
+        scene.draw_dead()
+        if self.selected in scene.alive:
+            scene.draw_range(self.selected)
+        scene.draw_living(events)
+        scene.draw_attacks(events)
+        scene.draw_bars()
+        self.write_score(canvas, units)
+        return pygame.transform.smoothscale(canvas, self.size)
 
-        # Blasts of those who blew themselves up, paler with age
-        for age, i, _ in events:
-            if targeter[i] == KAMIKAZE:
-                fire = mix(BLAST, WALKABLE, 0.6 + age / 20)
-                rim = mix(colours[i], WALKABLE, age / 10)
-                pygame.draw.circle(canvas, fire, xy(at[i]), extent[i])
-                pygame.draw.circle(canvas, rim, xy(at[i]), extent[i], 4)
-
-        # The dead, a cross for each
-        for i in dead:
-            colour = mix(colours[i], WALKABLE, 0.5)
-            for direction in (0.6 + 0.6j, 0.6 - 0.6j):
-                arm = direction * radius[i]
-                stroke(canvas, colour, 4, at[i] - arm, at[i] + arm)
-
-        # The range of the selected unit
-        if self.selected in alive:
-            i = self.selected
-            reach = (kinds["attack_range"][i] + kinds["radius"][i]) * scale
-            pygame.draw.circle(canvas, mix(colours[i], WALKABLE, 0.4), xy(at[i]), reach, 3)
-
-        # The living, those in the air above the others
-        for i in sorted(alive, key=lambda i: is_air[i]):
-            if is_air[i]:
-                shadow = at[i] + scale * (0.3 + 0.45j)
-                pygame.draw.circle(canvas, mix(WALKABLE, "black", 0.4), xy(shadow), 0.8 * radius[i])
-            direction = heading(units, kinds, events, i)
-            draw_unit(canvas, names[i], colours[i], at[i], radius[i], direction)
-
-        # Shots and heals
-        for age, i, j in events:
-            if targeter[i] != KAMIKAZE and at[i] != at[j]:
-                ahead = (at[j] - at[i]) / abs(at[j] - at[i])
-                start = at[i] + ahead * radius[i]
-                fade = 0.5 * age / TICKS
-                if targeter[i] == HEAL:
-                    draw_heal(canvas, fade, start, at[j])
-                    continue
-                end = at[j] - ahead * radius[j] * 0.8
-                if targeter[i] == LASER:
-                    across = ahead * 1j * extent[i] / 2
-                    draw_laser(canvas, colours[i], fade, start, end, at[j], across)
-                else:
-                    draw_shot(canvas, colours[i], fade, start, end)
-
-        # Bars of health, shield and energy
-        for i in alive:
-            upper_rim = at[i] - 1j * radius[i]
-            draw_bars(canvas, units[i], kinds[i], upper_rim, max(2 * radius[i], 28))
-
-        # The score
-        is_enemy = kinds["enemy"]
+    def write_score(self, canvas, units):
+        """Write the line above the map."""
+        is_enemy = self.env.arena.kinds["enemy"]
         agents_alive = units["alive"][~is_enemy]
         enemies_alive = units["alive"][is_enemy]
         score = [
@@ -266,7 +216,6 @@ class Renderer:
             (None, f"return {self.total:.2f}"),
         ]
         write(canvas, STRIP, score)
-        return pygame.transform.smoothscale(canvas, self.size)
 
     def positions(self, units):
         """The units' points on the canvas.
@@ -321,6 +270,90 @@ class Renderer:
         return canvas
 
 
+class Scene:
+    """What is between the two lines of text: the units and what they do, on a canvas.
+
+    Events are (age in ticks, attacker, target).
+    """
+
+    def __init__(self, canvas, arena, units, at, scale):
+        self.canvas = canvas
+        self.units = units
+        self.kinds = arena.kinds
+        self.names = arena.unit_names
+        self.at = at  # the units' points on the canvas
+        self.scale = scale  # pixels in a cell
+        self.radius = arena.kinds["radius"] * scale
+        self.extent = arena.kinds["extent"] * scale  # of an explosion or a beam
+        self.colours = [ENEMIES if enemy else AGENTS for enemy in arena.kinds["enemy"]]
+        self.alive = np.flatnonzero(units["alive"])  # unit ids
+        self.dead = np.flatnonzero(~units["alive"])
+
+    def draw_blasts(self, events):
+        """Discs where units blew themselves up, paler with age."""
+        for age, i, _ in events:
+            if self.kinds["targeter"][i] != KAMIKAZE:
+                continue
+            centre = xy(self.at[i])
+            fire = mix(BLAST, WALKABLE, 0.6 + age / 20)
+            rim = mix(self.colours[i], WALKABLE, age / 10)
+            pygame.draw.circle(self.canvas, fire, centre, self.extent[i])
+            pygame.draw.circle(self.canvas, rim, centre, self.extent[i], 4)
+
+    def draw_dead(self):
+        """A cross for each of the dead."""
+        for i in self.dead:
+            colour = mix(self.colours[i], WALKABLE, 0.5)
+            for direction in (0.6 + 0.6j, 0.6 - 0.6j):
+                arm = direction * self.radius[i]
+                stroke(self.canvas, colour, 4, self.at[i] - arm, self.at[i] + arm)
+
+    def draw_range(self, i):
+        """A circle around unit i, as far as its weapon reaches."""
+        reach = (self.kinds["attack_range"][i] + self.kinds["radius"][i]) * self.scale
+        colour = mix(self.colours[i], WALKABLE, 0.4)
+        pygame.draw.circle(self.canvas, colour, xy(self.at[i]), reach, 3)
+
+    def draw_living(self, events):
+        """The living, those in the air, which cast a shadow, above the others."""
+        is_air = self.kinds["plane"] == AIR
+        for i in sorted(self.alive, key=lambda i: is_air[i]):
+            at = self.at[i]
+            radius = self.radius[i]
+            if is_air[i]:
+                shadow = at + self.scale * (0.3 + 0.45j)
+                dark = mix(WALKABLE, "black", 0.4)
+                pygame.draw.circle(self.canvas, dark, xy(shadow), 0.8 * radius)
+            direction = heading(self.units, self.kinds, events, i)
+            draw_unit(self.canvas, self.names[i], self.colours[i], at, radius, direction)
+
+    def draw_attacks(self, events):
+        """Shots and heals, paler with age, from the rim of the attacker."""
+        for age, i, j in events:
+            targeter = self.kinds["targeter"][i]
+            way = self.at[j] - self.at[i]
+            if targeter == KAMIKAZE or way == 0:
+                continue
+            ahead = way / abs(way)
+            fade = 0.5 * age / TICKS
+            start = self.at[i] + ahead * self.radius[i]
+            end = self.at[j] - ahead * self.radius[j] * 0.8
+            if targeter == HEAL:
+                draw_heal(self.canvas, fade, start, self.at[j])
+            elif targeter == LASER:
+                across = ahead * 1j * self.extent[i] / 2
+                draw_laser(self.canvas, self.colours[i], fade, start, end, self.at[j], across)
+            else:
+                draw_shot(self.canvas, self.colours[i], fade, start, end)
+
+    def draw_bars(self):
+        """The bars of the living, above each."""
+        for i in self.alive:
+            upper_rim = self.at[i] - 1j * self.radius[i]
+            width = max(2 * self.radius[i], 28)
+            draw_bars(self.canvas, self.units[i], self.kinds[i], upper_rim, width)
+
+
 def heading(units, kinds, events, i):
     """The direction in which unit i looks, on the map.
 
@@ -366,8 +399,10 @@ def draw_shot(canvas, colour, fade, start, end):
 
 
 def draw_spark(canvas, fade, at):
+    """A star where something hits."""
+    colour = mix("white", WALKABLE, fade)
     for arm in (9, 9j, 6 + 6j, 6 - 6j):
-        stroke(canvas, mix("white", WALKABLE, fade), 2, at - arm, at + arm)
+        stroke(canvas, colour, 2, at - arm, at + arm)
 
 
 def draw_bars(canvas, unit, kind, bottom, width):

@@ -35,10 +35,12 @@ class Part(NamedTuple):
 
 
 def line(shade, thickness, *points):
+    """A line through the points."""
     return Part("line", shade, thickness, points)
 
 
 def area(shade, *outline):
+    """A filled outline."""
     return Part("area", shade, 0, outline)
 
 
@@ -67,7 +69,8 @@ def star(n_points, inner, outer):
     outline = []
     for k in range(2 * n_points):
         radius = outer if k % 2 == 1 else inner
-        outline.append(radius * np.exp(1j * np.pi * (k + 1) / n_points))
+        angle = np.pi * (k + 1) / n_points
+        outline.append(radius * np.exp(1j * angle))
     return outline
 
 
@@ -148,7 +151,8 @@ def xy(point):
 
 def stroke(canvas, colour, width, *points):
     """Draw a line through the points."""
-    pygame.draw.lines(canvas, colour, False, [xy(point) for point in points], max(1, round(width)))
+    corners = [xy(point) for point in points]
+    pygame.draw.lines(canvas, colour, False, corners, max(1, round(width)))
 
 
 def draw_unit(canvas, name, colour, at, radius, heading=1):
@@ -160,13 +164,14 @@ def draw_unit(canvas, name, colour, at, radius, heading=1):
         fill = mix(colour, towards, abs(part.shade))
         # The product turns a point by the heading, the conjugate turns up into down.
         points = [at + radius * (heading * point).conjugate() for point in part.points]
+        size = part.size * radius
         if part.form == "line":
-            stroke(canvas, fill, part.size * radius, *points)
+            stroke(canvas, fill, size, *points)
         elif part.form == "area":
             pygame.draw.polygon(canvas, fill, [xy(point) for point in points])
         else:
             for point in points:
-                pygame.draw.circle(canvas, fill, xy(point), part.size * radius)
+                pygame.draw.circle(canvas, fill, xy(point), size)
     if name not in SHAPES:
         font = pygame.font.Font(None, max(6, int(1.8 * radius)))
         letter = font.render(name[:1], True, "black")
@@ -183,7 +188,8 @@ def pixels(surface):
 def start_display():
     """Get ready to open windows. Raises a RuntimeError on a machine without a display."""
     try:
-        if sys.platform.startswith("linux") and not any(os.environ.get(name) for name in DISPLAYS):
+        has_display = any(os.environ.get(name) for name in DISPLAYS)
+        if sys.platform.startswith("linux") and not has_display:
             raise pygame.error(NO_DISPLAY)  # SDL would first write to stderr what it has tried
         pygame.display.init()
         if pygame.display.get_driver() != "offscreen" or "SDL_VIDEODRIVER" in os.environ:

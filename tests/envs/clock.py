@@ -1,4 +1,4 @@
-"""A team that watches a clock: unequal agents, one that leaves early, a limit that truncates."""
+"""A team that watches a clock: agents of different sizes, an early leaver, and a time limit."""
 
 import gymnasium as gym
 import numpy as np
@@ -6,7 +6,7 @@ from pettingzoo import ParallelEnv
 
 
 class Clock(ParallelEnv):
-    """Agent i observes the step, its index and noise: `obs_dims[i]` numbers. It earns 1 a step.
+    """Agent i observes `obs_dims[i]` numbers, the step, its index and noise, and is paid 1 a step.
 
     Agents in `leaves` are terminated at that step; the others are cut off at `limit`.
     """

@@ -1,4 +1,4 @@
-"""Two agents with action masks in PettingZoo's two ways, and actions that do not start at 0."""
+"""Two agents, a mask in each of PettingZoo's two ways, and actions that do not start at 0."""
 
 import gymnasium as gym
 import numpy as np

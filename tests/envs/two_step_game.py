@@ -1,8 +1,7 @@
-"""The two-step game of the QMIX paper (section 5 and appendix).
+"""The two-step game of the QMIX paper, section 5: agent 1's first move picks the second state.
 
-Agent 1's first move picks the second state. In state 2A every joint action pays 7, in state 2B the
-pay-offs are [[0, 1], [1, 8]]. The best return is 8; a learner that cannot represent 2B's values
-prefers the safe 7.
+In state 2A every joint action pays 7, in state 2B the pay-offs are [[0, 1], [1, 8]]. The best
+return is 8; a learner that cannot represent 2B's values prefers the safe 7.
 """
 
 import gymnasium as gym
