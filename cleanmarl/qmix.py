@@ -350,7 +350,8 @@ def report_memory(step_bytes, num_steps):
     """Say how large the replay buffer becomes, and warn if there is not that much memory."""
     size = step_bytes * num_steps
     free = psutil.virtual_memory().available
-    print(f"replay buffer: {step_bytes:,} bytes a step, up to {size / 1e6:,.0f} MB", file=sys.stderr)
+    largest = f"up to {size / 1e6:,.0f} MB"
+    print(f"replay buffer: {step_bytes:,} bytes a step, {largest}", file=sys.stderr)
     if size > free:
         hint = "lower --buffer-size or use qmix_memefficient.py"
         print(f"warning: only {free / 1e6:,.0f} MB of memory are free: {hint}", file=sys.stderr)

