@@ -85,15 +85,22 @@ def share(value, most):
 
 
 @compiled(inline="always")
+def fill_condition(obs, agent, at, end, unit, kind, shields, n_types):
+    """Fill a block of an observation from health, at `at`, to its end: health, shield, type."""
+    obs[agent, at] = unit.hp / kind.max_hp
+    if shields:
+        obs[agent, at + 1] = share(unit.shield, kind.max_shield)
+    if n_types:
+        obs[agent, end - n_types + kind.type_id] = 1
+
+
+@compiled(inline="always")
 def fill_observations(units, rules, avail_actions, obs):
     """Fill `obs` (n_agents, obs_size).
 
     An observation has the moves that are available, a block for each enemy, one for each ally, and
     the agent's own. Blocks end with the type, one-hot. Those of units that are dead or out of sight
     are zero.
-
-    Units are written out in place: a function for it would count references to the arrays, at three
-    times the cost.
     """
     kinds = rules.kinds
     agents = rules.agents
@@ -133,11 +140,8 @@ def fill_observations(units, rules, avail_actions, obs):
                 obs[agent, at + 1] = d / SIGHT
                 obs[agent, at + 2] = dx / SIGHT
                 obs[agent, at + 3] = dy / SIGHT
-                obs[agent, at + 4] = other.hp / kinds[j].max_hp
-                if enemy_shields:
-                    obs[agent, at + 5] = share(other.shield, kinds[j].max_shield)
-                if n_types:
-                    obs[agent, at + enemy_block - n_types + kinds[j].type_id] = 1
+                end = at + enemy_block
+                fill_condition(obs, agent, at + 4, end, other, kinds[j], enemy_shields, n_types)
             at += enemy_block
 
         for k in range(len(agents)):
@@ -153,18 +157,12 @@ def fill_observations(units, rules, avail_actions, obs):
                 obs[agent, at + 1] = math.sqrt(d_2) / SIGHT
                 obs[agent, at + 2] = dx / SIGHT
                 obs[agent, at + 3] = dy / SIGHT
-                obs[agent, at + 4] = other.hp / kinds[j].max_hp
-                if ally_shields:
-                    obs[agent, at + 5] = share(other.shield, kinds[j].max_shield)
-                if n_types:
-                    obs[agent, at + ally_block - n_types + kinds[j].type_id] = 1
+                end = at + ally_block
+                fill_condition(obs, agent, at + 4, end, other, kinds[j], ally_shields, n_types)
             at += ally_block
 
-        obs[agent, at] = unit.hp / kinds[i].max_hp
-        if ally_shields:
-            obs[agent, at + 1] = share(unit.shield, kinds[i].max_shield)
-        if n_types:
-            obs[agent, at + own_block - n_types + kinds[i].type_id] = 1
+        end = at + own_block
+        fill_condition(obs, agent, at, end, unit, kinds[i], ally_shields, n_types)
         at += own_block
         assert at == obs.shape[1], "the blocks do not add up to the size of an observation"
 

@@ -42,7 +42,7 @@ def apply(patch):
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "copy.py")
         shutil.copy(REPO / source_name, copy)
-        command = ["patch", "--silent", "--forward", "--fuzz=3", "--no-backup-if-mismatch"]
+        command = ["patch", "--silent", "--forward", "--fuzz=2", "--no-backup-if-mismatch"]
         done = subprocess.run([*command, str(copy), str(patch)], stdout=subprocess.DEVNULL)
         return copy.read_text() if done.returncode == 0 else None
 
