@@ -200,9 +200,10 @@ class TeamEnv(gym.Env):
         self.is_closed = True
         try:
             self.env.close()
-        except (Exception, SystemExit):
-            warn("the environment has failed to close:")
-            traceback.print_exc()
+        except (Exception, SystemExit) as error:
+            warn(f"the environment has failed to close: {error!r}")
+            if multiprocessing.parent_process() is None:  # once is enough
+                traceback.print_exc(chain=False)
 
 
 class SMACliteEnv(TeamEnv):
