@@ -1,7 +1,7 @@
 """Foreign environments are checked before they are trusted; nothing is silent, nothing hangs."""
 
 import dataclasses
-import multiprocessing
+import importlib.util
 import os
 import random
 import signal
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from types import ModuleType
 
 import gymnasium as gym
 import numpy as np
@@ -30,9 +31,10 @@ from cleanmarl.env_wrappers import (
 )
 from tests.envs import foreign
 from tests.envs.clock import Clock
-from tests.helpers import ENVIRON
+from tests.helpers import ENVIRON, REPO
 
 CLOCK = ("pz", "clock", "tests.envs")
+HAS_RWARE = importlib.util.find_spec("rware") is not None
 
 
 @pytest.fixture(autouse=True)
@@ -697,5 +699,51 @@ def test_grids_that_do_not_exist(env_name):
         make_env("lbf", env_name)
 
 
-def test_this_is_the_main_process():
-    assert multiprocessing.parent_process() is None  # or the lines above would not be written
+# The adapter of the docs
+
+
+class Warehouses(gym.Env):
+    """What rware's environments look like: lists, and `done` at the time limit."""
+
+    metadata = {"render_modes": ["rgb_array"]}
+    n_agents = 2
+    observation_space = gym.spaces.Tuple([gym.spaces.Box(0, 1, (3,))] * 2)
+    action_space = gym.spaces.Tuple([gym.spaces.Discrete(5)] * 2)
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+    def observe(self):
+        return [np.full(3, self.t / 9, np.float32), np.zeros(3, np.float32)]
+
+    def reset(self, seed=None, options=None):
+        self.t = 0
+        return self.observe(), {}
+
+    def step(self, actions):
+        assert len(actions) == 2
+        self.t += 1
+        return self.observe(), [1.0, 0.5], self.t == 5, False, {}
+
+
+@pytest.fixture
+def adapter(monkeypatch):
+    """The adapter of rware, on a stand-in where rware is not installed."""
+    if not HAS_RWARE:
+        gym.register("rware-tiny-2ag-v2", Warehouses)
+        monkeypatch.setitem(sys.modules, "rware", ModuleType("rware"))
+    monkeypatch.chdir(REPO)
+    yield ("pz", "rware_env", "docs.examples")
+    sys.modules.pop("docs.examples.rware_env", None)
+    if not HAS_RWARE:
+        gym.registry.pop("rware-tiny-2ag-v2")
+
+
+def test_the_adapter_of_rware(adapter, capsys):
+    env = make_env(*adapter, agent_ids=False, seed=1)
+    check_env(env)
+    assert env.action_space.nvec.tolist() == [5, 5]
+    limit = 5 if isinstance(env.env.env.unwrapped, Warehouses) else 500
+    _, outcomes = play(env, limit)
+    assert [outcome[1:] for outcome in outcomes] == [[False, False]] * (limit - 1) + [[False, True]]
+    assert capsys.readouterr().err == ""
