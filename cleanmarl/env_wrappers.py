@@ -200,9 +200,10 @@ class TeamEnv(gym.Env):
         self.is_closed = True
         try:
             self.env.close()
-        except (Exception, SystemExit):
-            warn("the environment has failed to close:")
-            traceback.print_exc()
+        except (Exception, SystemExit) as error:
+            warn(f"the environment has failed to close: {error!r}")
+            if multiprocessing.parent_process() is None:  # once is enough
+                traceback.print_exc(chain=False)
 
 
 class SMACliteEnv(TeamEnv):
@@ -335,11 +336,12 @@ class PettingZooEnv(TeamEnv):
         missing = [name for name in ("reset", "step", "action_space") if not hasattr(env, name)]
         if missing or not callable(env.action_space):
             raise self.problem("has a parallel_env that returns no ParallelEnv of PettingZoo's")
-        with contextlib.suppress(ValueError):  # a signature that Python cannot tell
-            try:
-                inspect.signature(env.reset).bind(seed=0, options=None)
-            except TypeError as error:
-                raise self.problem("must have a reset(seed=None, options=None)") from error
+        try:
+            inspect.signature(env.reset).bind(seed=0, options=None)
+        except TypeError as error:
+            raise self.problem("must have a reset(seed=None, options=None)") from error
+        except ValueError:  # Python cannot tell the signature
+            pass
 
     def check_numbers(self, what, value, size=None):
         """Return `value` as an array. Raise a UsageError if it is not `size` finite numbers."""

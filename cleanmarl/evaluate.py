@@ -24,7 +24,7 @@ import tyro
 from gymnasium.error import DependencyNotInstalled
 from tqdm import tqdm
 
-from cleanmarl.env_wrappers import UsageError, make_env
+from cleanmarl.env_wrappers import UsageError, boolean_flags, make_env
 from cleanmarl.rendering.video import FilmedEpisodes, Video
 
 SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
@@ -135,6 +135,9 @@ def check_saved(saved):
             raise TypeError(name)
         if kind is int and args[name] <= 0:
             raise ValueError(name)
+    max_episode_steps = args.get("max_episode_steps", 10000)
+    if type(max_episode_steps) is not int or max_episode_steps <= 0:
+        raise ValueError("max_episode_steps")
     for tensor in [*weights.values(), *saved["mixer"].values()]:
         if not isinstance(tensor, torch.Tensor):
             raise TypeError("weights")
@@ -241,10 +244,17 @@ def run(args):
     elif args.video:
         render_mode = "rgb_array"
     with contextlib.ExitStack() as stack:
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         env = make_env(
-            env_type, env_name, env_family, saved["args"]["agent_ids"], render_mode=render_mode
+            env_type,
+            env_name,
+            env_family,
+            saved["args"]["agent_ids"],
+            args.seed,
+            render_mode,
+            saved["args"].get("max_episode_steps", 10000),  # older models have none
         )
-        env = FilmedEpisodes(env, args.seed)
+        env = FilmedEpisodes(env, args.seed, handlers)
         stack.callback(env.close)
         q_network = build_q_network(module, saved, env, env_name)
         video = None
@@ -367,7 +377,7 @@ def table(figures):
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args)
+    args = tyro.cli(Args, args=boolean_flags(Args))
     figures = None
     interrupted = True
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")

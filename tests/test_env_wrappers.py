@@ -590,9 +590,10 @@ def test_every_worker_has_generators_of_its_own(make_envs):
     envs = make_envs("pz", "dice", "tests.envs", agent_ids=False)
     observations, _ = envs.reset()
     for i in range(3):
-        python = random.Random(3 + i)
-        numpy = np.random.RandomState(3 + i)
-        pytorch = torch.Generator().manual_seed(3 + i)
+        seed = int(np.random.SeedSequence([3, i + 1]).generate_state(1)[0])
+        python = random.Random(seed)
+        numpy = np.random.RandomState(seed)
+        pytorch = torch.Generator().manual_seed(seed)
         for _ in range(2):  # the wrapper's own reset, and the one above
             numbers = [python.random(), numpy.random(), torch.rand(1, generator=pytorch).item()]
         assert observations["obs"][i, 0].tolist() == np.float32(numbers).tolist()

@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from cleanmarl.env_wrappers import UsageError, make_env
 from cleanmarl.evaluate import describe, describe_wins
 from cleanmarl.rendering.video import Video
+from tests.envs import clock, foreign
 from tests.helpers import ENVIRON, REPO, SCRIPTS, command, module, run_dir, run_here
 
 PROGRAMS = REPO / "tests" / "programs"
@@ -312,6 +313,60 @@ def test_an_environment_of_ones_own_has_to_be_named(evaluate, figures, tmp_path)
             assert word in err
     found = figures(run, "--episodes", 2, "--env-family", "tests.envs", "--env-name", "clock")
     assert found["return"]["episodes"] == [10, 10]
+
+
+CLOCK_NAMED = ("--env-family", "tests.envs", "--env-name", "clock", "--episodes", 2)
+
+
+@pytest.mark.parametrize(("limit", "length"), [(3, 3), (10000, 4), (None, 4)])
+def test_episodes_have_the_limit_of_the_run(limit, length, figures, tmp_path):
+    run = save(tmp_path / "run", CLOCK)
+    args = torch.load(run / "model.pt", weights_only=True)["args"]
+    args.pop("max_episode_steps", None)  # older models have none
+    if limit is not None:
+        args["max_episode_steps"] = limit
+    change(run, args=args)
+    assert figures(run, *CLOCK_NAMED)["length"]["episodes"] == [length, length]
+
+
+@pytest.mark.parametrize("limit", [0, 2.5, "many"])
+def test_a_damaged_limit(limit, evaluate, tmp_path):
+    run = save(tmp_path / "run", CLOCK)
+    args = torch.load(run / "model.pt", weights_only=True)["args"]
+    change(run, args=args | {"max_episode_steps": limit})
+    assert "is damaged" in assert_one_line(evaluate(run, *CLOCK_NAMED))
+
+
+def test_environments_that_want_a_seed(figures, tmp_path, monkeypatch):
+    run = save(tmp_path / "run", CLOCK)
+    monkeypatch.setattr(clock, "parallel_env", foreign.WantsSeed)
+    assert figures(run, *CLOCK_NAMED)["num_episodes"] == 2
+
+
+def test_an_environment_that_ends_the_program(evaluate, tmp_path, monkeypatch):
+    run = save(tmp_path / "run", CLOCK)
+    monkeypatch.setattr(clock, "parallel_env", foreign.Exits)
+    with pytest.raises(RuntimeError, match=r"called sys\.exit\(\)"):
+        evaluate(run, *CLOCK_NAMED)
+
+
+def test_handlers_of_the_environment_are_replaced(figures, tmp_path, monkeypatch):
+    class Deaf(clock.Clock):
+        def reset(self, seed=None, options=None):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            return super().reset(seed, options)
+
+    run = save(tmp_path / "run", CLOCK)
+    monkeypatch.setattr(clock, "parallel_env", Deaf)
+    figures(run, *CLOCK_NAMED)
+    assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+
+
+def test_booleans_as_sweep_tools_write_them(evaluate, tmp_path):
+    run = save(tmp_path / "run", CLOCK)
+    code, out, err = evaluate(run, *CLOCK_NAMED, "--json=True", "--best", "False")
+    assert code == 0, err
+    assert json.loads(out)["num_episodes"] == 2
 
 
 def test_ctrl_c_keeps_the_figures(evaluate, tmp_path):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -115,12 +116,13 @@ class FilmedEpisodes(gym.Wrapper):
     """Resets episode i with `seed + i`, and films while `video` is set.
 
     The generators of Python, NumPy and torch get the same seeds, so that any episode can be played
-    again.
+    again. The `handlers` of signals are put back that an environment replaces with its own.
     """
 
-    def __init__(self, env, seed):
+    def __init__(self, env, seed, handlers=None):
         super().__init__(env)
         self.next_seed = seed
+        self.handlers = handlers or {}  # by the numbers of the signals
         self.video = None
 
     def reset(self, **kwargs):
@@ -130,6 +132,8 @@ class FilmedEpisodes(gym.Wrapper):
         np.random.seed(seed)
         torch.manual_seed(seed)
         result = self.env.reset(seed=seed)
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
         self.film()
         return result
 

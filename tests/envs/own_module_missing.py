@@ -1,0 +1,3 @@
+"""An environment that imports a module of its own package that is not there."""
+
+import tests.envs.helprs  # noqa: F401

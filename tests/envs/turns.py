@@ -1,0 +1,5 @@
+"""An AEC environment only: no `parallel_env`."""
+
+from pettingzoo.classic.rps import rps
+
+env = rps.env
