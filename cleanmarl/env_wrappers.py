@@ -487,7 +487,7 @@ def has_state(env):
 
 
 def find_max_cycles(env):
-    """The greatest number of steps in an episode, if the environment tells it as PettingZoo's do."""
+    """The greatest number of steps in an episode, if the environment says it as PettingZoo does."""
     for holder in (env, env.unwrapped, getattr(env.unwrapped, "env", None)):
         max_cycles = getattr(holder, "max_cycles", None)
         if isinstance(max_cycles, int) and max_cycles > 0:
@@ -1030,7 +1030,7 @@ class WorkerVectorEnv(AsyncVectorEnv):
 
 @contextlib.contextmanager
 def worker_errors():
-    """Turn the errors of pipes into a WorkerDied. Errors of environments are none, see WorkerEnv."""
+    """Turn errors of pipes into a WorkerDied; those of environments are not, see WorkerEnv."""
     try:
         yield
     except (EOFError, ConnectionError) as error:

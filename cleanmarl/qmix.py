@@ -423,7 +423,7 @@ if __name__ == "__main__":
     # A step in the buffer: observation and state before and after it (float32), actions (int64),
     # available actions, reward and done
     step_bytes = 2 * 4 * (n_agents * obs_dim + state_dim) + n_agents * (8 + n_actions) + 5
-    episode_limit = eval_env.max_episode_steps
+    episode_limit = eval_env.unwrapped.max_episode_steps
     report_memory(step_bytes, min(args.buffer_size * episode_limit, args.total_timesteps))
 
     # The run's folder and its metrics

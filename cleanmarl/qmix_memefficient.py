@@ -433,7 +433,7 @@ if __name__ == "__main__":
     # done. Those at the end of an episode come on top.
     action_size = np.dtype(action_dtype).itemsize
     step_bytes = 4 * (n_agents * obs_dim + state_dim) + n_agents * (action_size + n_actions) + 5
-    episode_limit = eval_env.max_episode_steps
+    episode_limit = eval_env.unwrapped.max_episode_steps
     report_memory(step_bytes, min(args.buffer_size * episode_limit, args.total_timesteps))
 
     # The run's folder and its metrics

@@ -115,7 +115,7 @@ class OddMask(Goal):
 
 
 class StepResults(Clock):
-    """Changes the results of `step`: `rewards`, `observations`... are functions of what is there."""
+    """Changes the results of `step` by functions called `rewards`, `observations`..."""
 
     def step(self, actions):
         results = super().step(actions)

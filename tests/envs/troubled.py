@@ -1,4 +1,4 @@
-"""An environment with an error in its second episode that a worker cannot send, and one in close."""
+"""Has an error in its second episode that a worker cannot send, and another in close."""
 
 import threading
 
