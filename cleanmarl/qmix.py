@@ -423,8 +423,6 @@ if __name__ == "__main__":
     # A step in the buffer: observation and state before and after it (float32), actions (int64),
     # available actions, reward and done
     step_bytes = 2 * 4 * (n_agents * obs_dim + state_dim) + n_agents * (8 + n_actions) + 5
-    episode_limit = eval_env.unwrapped.max_episode_steps
-    report_memory(step_bytes, min(args.buffer_size * episode_limit, args.total_timesteps))
 
     # The run's folder and its metrics
     env_name = Path(args.env_name).name  # a map can be the path of a file
@@ -460,6 +458,8 @@ if __name__ == "__main__":
         torch.save(model, run_dir / f"{file_name}.tmp")
         (run_dir / f"{file_name}.tmp").replace(run_dir / file_name)
 
+    episode_limit = eval_env.unwrapped.max_episode_steps
+    report_memory(step_bytes, min(args.buffer_size * episode_limit, args.total_timesteps))
     start_time = time.time()
     exploration_steps = args.exploration_fraction * args.total_timesteps
     global_step = 0

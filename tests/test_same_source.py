@@ -55,6 +55,8 @@ ARGS = """
     seed int 1 = = =
     double_q bool False = = =
     timeout_is_terminal bool False = = =
+    max_episode_steps int 10000 = = =
+    load_model str '' = = =
     save_model bool True = = =
 """
 

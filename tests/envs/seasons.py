@@ -2,11 +2,13 @@
 
 from tests.envs.clock import Clock
 
-PAY = (1, 3, 2, 3, 1)  # of the first episodes of an environment; then as of the last one
+# Of the first episodes of an environment, from the one of the check before training on; the
+# last one pays for all that follow.
+PAY = (0, 1, 3, 2, 3, 1)
 
 
 class Seasons(Clock):
-    """Episode i of the clock pays `PAY[i]` times as much: 10, 30, 20, 30, 10."""
+    """Episode i of the clock pays `PAY[i]` times as much: after the check 10, 30, 20, 30, 10."""
 
     ended = 0
 
