@@ -752,6 +752,12 @@ def make_env(
         problem = "needs a package that is missing"
         package = PACKAGES.get(error.name, error.name)
         raise UsageError(f"--env-type {env_type} {problem}: pip install {package}") from error
+    except OSError as error:
+        if "spatialindex_c" not in str(error):
+            raise
+        problem = "needs the system library libspatialindex"
+        hint = "on Debian and Ubuntu apt install libspatialindex-dev"
+        raise UsageError(f"--env-type {env_type} {problem}: {hint}") from error
     except TypeError as error:
         if "'render_mode'" not in str(error):
             raise
