@@ -4,9 +4,10 @@ import re
 import signal
 import time
 
-# The progress bar of a script: steps done and in all, time left, and the rate in one of two units.
-BAR = re.compile(r"(\d+)/(\d+) \[[\d:]+<([\d:?]+), +([\d.?]+)(step/s|s/step)")
-EVALUATION = re.compile(r"^step +[\d,]+  (.*eval/.*)$", re.MULTILINE)
+# The line of an evaluation: steps done, metrics, steps per second.
+EVALUATION = re.compile(r"^step +([\d,]+)  (.*eval/.*)  ([\d,]+) steps/s$", re.MULTILINE)
+TOTAL = re.compile(r"--total-timesteps[ =](\d+)")
+DEFAULT_TOTAL = 1_000_000  # of the scripts
 
 
 def say(text):
@@ -28,25 +29,21 @@ def clock(seconds):
     return f"{hours}:{minutes:02d}:{seconds:02d}"
 
 
-def describe(log):
-    """Steps, speed, time left and the last evaluation of a run, from what it has printed."""
-    words = []
-    bars = BAR.findall(log)
-    if bars:
-        done, total, left, rate, unit = bars[-1]
-        rate = 0 if rate == "?" else float(rate)
-        if rate and unit == "s/step":
-            rate = 1 / rate
-        words.append(f"{int(done):,d}/{int(total):,d} steps")
-        words.append(f"{rate:.0f} steps/s")
-        if done != total:
-            words.append(f"{left} left")
-    else:
-        words.append("starting")
-    evaluations = EVALUATION.findall(log.replace("\r", "\n"))
-    if evaluations:
-        metrics = dict(re.findall(r"eval/(\S+) (\S+)", evaluations[-1]))
-        words.append(f"evaluation: return {metrics['ep_reward']}")
-        if "battle_won" in metrics:
-            words.append(f"won {metrics['battle_won']}")
+def describe(log, command):
+    """Steps, speed, time left and return of a run at its last evaluation, from what it printed."""
+    evaluations = EVALUATION.findall(log)
+    if not evaluations:
+        return "starting"
+    done, metrics, rate = evaluations[-1]
+    done = int(done.replace(",", ""))
+    rate = int(rate.replace(",", ""))
+    given = TOTAL.search(command)
+    total = int(given[1]) if given else DEFAULT_TOTAL
+    words = [f"{done:,d}/{total:,d} steps", f"{rate} steps/s"]
+    if done < total and rate:
+        words.append(f"{clock((total - done) / rate)} left")
+    metrics = dict(re.findall(r"eval/(\S+) (\S+)", metrics))
+    words.append(f"evaluation: return {metrics['ep_reward']}")
+    if "battle_won" in metrics:
+        words.append(f"won {metrics['battle_won']}")
     return ", ".join(words)

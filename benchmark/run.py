@@ -87,7 +87,7 @@ class Run:
         return time.time() - self.reported >= self.interval
 
     def report(self, log):
-        say(f"{self.name}: {describe(log)}")
+        say(f"{self.name}: {describe(log, self.command)}")
         self.reported = time.time()
 
     def finish(self, outcome, log, error=""):
@@ -102,7 +102,8 @@ class Run:
         self.write_status()
         code = self.status["exit_code"]
         if code == 0:
-            say(f"{self.name}: finished after {clock(self.status['seconds'])}, {describe(log)}")
+            seconds = clock(self.status["seconds"])
+            say(f"{self.name}: finished after {seconds}, {describe(log, self.command)}")
             return True
         reason = error or f"exit code {code}{signal_name(code)}"
         say(f"{self.name}: FAILED ({reason}), the end of {self.folder / 'log.txt'}:")
