@@ -28,7 +28,6 @@ class Process:
             "PYTHONPATH": python_path,
             "PYTHONUNBUFFERED": "1",
             "OMP_NUM_THREADS": "1",  # one core for each run
-            "TQDM_MININTERVAL": "2",  # the bar goes to a file
         }
         guard = [sys.executable, str(repo / "benchmark" / "guard.py")]
         training = [sys.executable, str(repo / script), *arguments]
