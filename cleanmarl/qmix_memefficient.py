@@ -590,6 +590,7 @@ if __name__ == "__main__":
         env.close()
         eval_env.close()
         if best_reward > -math.inf:
-            better = " --best" if best_reward > last_reward else ""
+            # An interrupted run has gone on learning since its last evaluation.
+            better = "" if finished and last_reward == best_reward else " --best"
             rewards = f"last evaluation {last_reward:.2f}, best {best_reward:.2f}"
             print(f"{rewards}; the better team: python -m cleanmarl.evaluate {run_dir}{better}")
