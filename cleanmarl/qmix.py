@@ -420,10 +420,6 @@ if __name__ == "__main__":
     max_grad_norm = args.clip_gradients if args.clip_gradients > 0 else math.inf
     buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
 
-    # A step in the buffer: observation and state before and after it (float32), actions (int64),
-    # available actions, reward and done
-    step_bytes = 2 * 4 * (n_agents * obs_dim + state_dim) + n_agents * (8 + n_actions) + 5
-
     # The run's folder and its metrics
     env_name = Path(args.env_name).name  # a map can be the path of a file
     run_name = f"{script}__{args.env_type}__{env_name}__{args.seed}__{time.time_ns()}"
@@ -458,6 +454,9 @@ if __name__ == "__main__":
         torch.save(model, run_dir / f"{file_name}.tmp")
         (run_dir / f"{file_name}.tmp").replace(run_dir / file_name)
 
+    # A step in the buffer: observation and state before and after it (float32), actions (int64),
+    # available actions, reward and done
+    step_bytes = 2 * 4 * (n_agents * obs_dim + state_dim) + n_agents * (8 + n_actions) + 5
     episode_limit = eval_env.unwrapped.max_episode_steps
     report_memory(step_bytes, min(args.buffer_size * episode_limit, args.total_timesteps))
     start_time = time.time()
@@ -472,6 +471,7 @@ if __name__ == "__main__":
     returns = []  # of the episodes since the last log
     lengths = []
     battles_won = []
+    finished = False
     episode = defaultdict(list)
     # disable=None: no bar where stderr is no terminal, only the lines of the evaluations
     progress = tqdm(total=args.total_timesteps, unit="step", disable=None)
@@ -583,4 +583,5 @@ if __name__ == "__main__":
             # An interrupted run has gone on learning since its last evaluation.
             better = "" if finished and last_reward == best_reward else " --best"
             rewards = f"last evaluation {last_reward:.2f}, best {best_reward:.2f}"
-            print(f"{rewards}; the better team: python -m cleanmarl.evaluate {run_dir}{better}")
+            play = f"; the better team: python -m cleanmarl.evaluate {run_dir}{better}"
+            print(rewards + (play if args.save_model else ""))

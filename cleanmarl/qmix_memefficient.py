@@ -429,11 +429,6 @@ if __name__ == "__main__":
     buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
     action_dtype = np.uint8 if n_actions <= 256 else np.int16  # the smallest that holds them
 
-    # A step in the buffer: observation and state (float32), actions, available actions, reward and
-    # done. Those at the end of an episode come on top.
-    action_size = np.dtype(action_dtype).itemsize
-    step_bytes = 4 * (n_agents * obs_dim + state_dim) + n_agents * (action_size + n_actions) + 5
-
     # The run's folder and its metrics
     env_name = Path(args.env_name).name  # a map can be the path of a file
     run_name = f"{script}__{args.env_type}__{env_name}__{args.seed}__{time.time_ns()}"
@@ -468,6 +463,10 @@ if __name__ == "__main__":
         torch.save(model, run_dir / f"{file_name}.tmp")
         (run_dir / f"{file_name}.tmp").replace(run_dir / file_name)
 
+    # A step in the buffer: observation and state (float32), actions, available actions, reward and
+    # done. Those at the end of an episode come on top.
+    action_size = np.dtype(action_dtype).itemsize
+    step_bytes = 4 * (n_agents * obs_dim + state_dim) + n_agents * (action_size + n_actions) + 5
     episode_limit = eval_env.unwrapped.max_episode_steps
     report_memory(step_bytes, min(args.buffer_size * episode_limit, args.total_timesteps))
     start_time = time.time()
@@ -482,6 +481,7 @@ if __name__ == "__main__":
     returns = []  # of the episodes since the last log
     lengths = []
     battles_won = []
+    finished = False
     episode = defaultdict(list)
     # disable=None: no bar where stderr is no terminal, only the lines of the evaluations
     progress = tqdm(total=args.total_timesteps, unit="step", disable=None)
@@ -593,4 +593,5 @@ if __name__ == "__main__":
             # An interrupted run has gone on learning since its last evaluation.
             better = "" if finished and last_reward == best_reward else " --best"
             rewards = f"last evaluation {last_reward:.2f}, best {best_reward:.2f}"
-            print(f"{rewards}; the better team: python -m cleanmarl.evaluate {run_dir}{better}")
+            play = f"; the better team: python -m cleanmarl.evaluate {run_dir}{better}"
+            print(rewards + (play if args.save_model else ""))

@@ -153,6 +153,12 @@ def test_the_last_line_plays_the_better_team(script, tmp_path, monkeypatch, capf
     assert (tmp_path / line[1]).is_dir()
 
 
+def test_the_last_line_names_no_model_that_was_not_saved(tmp_path, monkeypatch, capfd):
+    args = (*CLOCK, *words("--total-timesteps 20 --no-save-model"))
+    run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert capfd.readouterr().out.splitlines()[-1] == "last evaluation 10.00, best 10.00"
+
+
 # Weights of another run
 
 
