@@ -52,10 +52,13 @@ class Process:
         self.popen.wait()
 
     def end_of_log(self):
-        with open(self.folder / "log.txt", "rb") as log:
-            size = log.seek(0, os.SEEK_END)
-            log.seek(max(0, size - 20_000))
-            return log.read().decode(errors="replace")
+        try:
+            with open(self.folder / "log.txt", "rb") as log:
+                size = log.seek(0, os.SEEK_END)
+                log.seek(max(0, size - 20_000))
+                return log.read().decode(errors="replace")
+        except OSError as error:  # somebody has removed the folder
+            return str(error)
 
     def outcome(self):
         """What a run that has ended adds to its status."""

@@ -6,6 +6,8 @@ import time
 
 # The line of an evaluation: steps done, metrics, steps per second.
 EVALUATION = re.compile(r"^step +([\d,]+)  (.*eval/.*)  ([\d,]+) steps/s$", re.MULTILINE)
+# What a script says before it trains.
+BUFFER = re.compile(r"^replay buffer: .*, up to ([\d,]+) MB$", re.MULTILINE)
 TOTAL = re.compile(r"--total-timesteps[ =](\d+)")
 DEFAULT_TOTAL = 1_000_000  # of the scripts
 
@@ -27,6 +29,12 @@ def clock(seconds):
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}"
+
+
+def largest_buffer(log):
+    """How many bytes a run's replay buffer can become, at least 1; 0 before its log says so."""
+    size = BUFFER.search(log)
+    return max(1, int(size[1].replace(",", "")) * 1_000_000) if size else 0
 
 
 def describe(log, command):

@@ -22,17 +22,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated
 
+import psutil
 import tyro
 from machine import available_cores
 from process import Process
-from progress import clock, describe, say, signal_name
+from progress import clock, describe, largest_buffer, say, signal_name
 from suites import REPO, get_suite, is_finished, usage_error
 
 
 @dataclass
 class Args:
     suite: tyro.conf.Positional[str]
-    """smaclite, lbf, mpe or smoke (benchmark/suites.py)"""
+    """tasks, choice, smaclite, lbf, mpe or smoke (benchmark/suites.py)"""
     envs: tuple[str, ...] = ()
     """only these environments"""
     scripts: tuple[str, ...] = ()
@@ -45,7 +46,12 @@ class Args:
     jobs: Annotated[
         int, tyro.conf.arg(help_behavior_hint="(default: as many as there are cores)")
     ] = 0
-    """runs at a time"""
+    """runs at a time, as far as their replay buffers fit into the memory"""
+    memory: Annotated[
+        float, tyro.conf.arg(help_behavior_hint="(default: the memory that is free)")
+    ] = 0
+    """GB for the replay buffers of the runs together, each counted as large as it can become; on a
+    cluster Ray does not look at this"""
     progress: float = 60
     """seconds between two progress lines of a run"""
     runs_dir: Path = REPO / "benchmark" / "runs"
@@ -61,6 +67,7 @@ class Run:
         self.folder = line.folder(root, seed).resolve()
         self.interval = interval  # seconds between two progress lines
         self.reported = 0  # when the latest of these was printed
+        self.largest_buffer = 0  # in bytes, when the run has said it
         self.status = {}
 
     def begin(self):
@@ -99,7 +106,11 @@ class Run:
         self.status |= outcome
         if error:
             self.status["exit_code"] = None
-        self.write_status()
+        try:
+            self.write_status()
+        except OSError as full:  # the disk; without its status the run counts as unfinished
+            self.status["exit_code"] = None
+            error = error or str(full)
         code = self.status["exit_code"]
         if code == 0:
             seconds = clock(self.status["seconds"])
@@ -150,26 +161,46 @@ def select(args):
     return selected
 
 
-def execute(runs, jobs):
-    """Execute the runs on this machine, `jobs` at a time. Returns those that failed."""
-    jobs = jobs or available_cores()
+def execute(runs, args):
+    """Execute the runs on this machine. Returns those that failed."""
+    jobs = args.jobs or available_cores()
+    memory = args.memory * 1e9 or psutil.virtual_memory().available
     waiting = deque(runs)
     processes = {}  # of the runs that have begun
+    is_full = False  # the memory, until a run ends
     failed = []
     try:
         while waiting or processes:
-            while waiting and len(processes) < jobs:
+            while waiting and len(processes) < jobs and not is_full:
                 run = waiting.popleft()
-                run.begin()
-                processes[run] = Process(run.command, REPO, run.folder)
+                try:
+                    run.begin()
+                    processes[run] = Process(run.command, REPO, run.folder)
+                except OSError as error:  # a full disk, or a folder that cannot be written
+                    say(f"{run.name}: FAILED ({error})")
+                    failed.append(run)
             time.sleep(0.2)
             for run, process in list(processes.items()):
                 if process.has_ended():
                     del processes[run]
+                    is_full = False
                     if not run.finish(process.outcome(), process.end_of_log()):
                         failed.append(run)
-                elif run.is_report_due():
+                    continue
+                if run.is_report_due():
                     run.report(process.end_of_log())
+                if run.largest_buffer == 0:  # only a run that has begun knows it, and says so
+                    run.largest_buffer = largest_buffer(process.end_of_log())
+                    needed = sum(other.largest_buffer for other in processes)
+                    if needed > memory and len(processes) > 1 and run.largest_buffer > 0:
+                        process.end()
+                        del processes[run]
+                        run.largest_buffer = 0
+                        waiting.appendleft(run)
+                        is_full = True
+                        sizes = f"the replay buffers can take {needed / 1e9:.1f} GB"
+                        room = f"--memory is {memory / 1e9:.1f} GB"
+                        say(f"{run.name}: waits for another run to end: {sizes}, {room}")
     finally:
         for process in processes.values():
             process.end()
@@ -177,9 +208,11 @@ def execute(runs, jobs):
 
 
 def run_suite(args, execute_runs):
-    """Execute what is not finished yet, by `execute_runs(runs, jobs)`, and exit."""
+    """Execute what is not finished yet, by `execute_runs(runs, args)`, and exit."""
     if args.jobs < 0:
         usage_error(f"--jobs {args.jobs} must be 0, for as many as there are cores, or more")
+    if not args.memory >= 0:
+        usage_error(f"--memory {args.memory} must be 0, for what is free, or more")
     runs = []
     for line, seed in select(args):
         run = Run(line, seed, args.runs_dir / args.suite, args.progress)
@@ -193,7 +226,7 @@ def run_suite(args, execute_runs):
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if runs:
-            failed = execute_runs(runs, args.jobs)
+            failed = execute_runs(runs, args)
     except KeyboardInterrupt:
         say("interrupted: all runs are ended; the same command goes on with the unfinished ones")
         sys.exit(130)

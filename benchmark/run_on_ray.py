@@ -15,6 +15,7 @@ from collections import deque
 from pathlib import Path
 
 import tyro
+from progress import say
 from run import Args, run_suite
 from suites import REPO, usage_error
 
@@ -36,6 +37,7 @@ def train(command, interval):
     Yields the end of its log at intervals and, when it has ended, also its outcome and its files.
     """
     sys.path.append("benchmark")  # Ray sends this function alone, without its module
+    import ray
     from process import Process
 
     with tempfile.TemporaryDirectory() as folder:
@@ -51,6 +53,7 @@ def train(command, interval):
         finally:
             process.end()
         last = {"log": process.end_of_log(), "outcome": process.outcome(), "files": {}}
+        last["outcome"]["node"] = ray.get_runtime_context().get_node_id()
         for path in folder.rglob("*"):
             if path.is_file():
                 last["files"][str(path.relative_to(folder))] = path.read_bytes()
@@ -81,11 +84,11 @@ def save_files(run, files):
         path.write_bytes(content)
 
 
-def execute(runs, jobs):
-    """Execute the runs on the cluster, `jobs` at a time. Returns those that failed."""
+def execute(runs, args):
+    """Execute the runs on the cluster. Returns those that failed."""
     ray = connect(os.environ["RAY_ADDRESS"])
     remote = ray.remote(num_cpus=1, max_retries=0)(train).options(num_returns="streaming")
-    jobs = jobs or int(ray.cluster_resources()["CPU"])
+    jobs = args.jobs or int(ray.cluster_resources()["CPU"])
     waiting = deque(runs)
     run_of = {}  # a generator of what `train` yields -> its run, of the runs that have begun
     logs = {}  # the end of each run's log, as it was last seen
@@ -94,7 +97,12 @@ def execute(runs, jobs):
         while waiting or run_of:
             while waiting and len(run_of) < jobs:
                 run = waiting.popleft()
-                run.begin()
+                try:
+                    run.begin()
+                except OSError as error:  # a full disk, or a folder that cannot be written
+                    say(f"{run.name}: FAILED ({error})")
+                    failed.append(run)
+                    continue
                 logs[run] = ""
                 generator = remote.remote(run.command, run.interval)
                 run_of[generator] = run
@@ -113,6 +121,8 @@ def execute(runs, jobs):
                     save_files(run, message["files"])
                 except ray.exceptions.RayError as lost:  # a worker or a node
                     error = str(getattr(lost, "cause", None) or lost).strip().splitlines()[0]
+                except OSError as full:  # the disk, here
+                    error = str(full)
                 del run_of[generator]
                 if not run.finish(outcome, logs[run], error):
                     failed.append(run)

@@ -3,9 +3,10 @@
     python benchmark/speed.py
     python benchmark/speed.py --parts simulator --maps 3m MMM
     python benchmark/speed.py --parts scripts --scripts qmix --tasks lbf:Foraging-8x8-2p-2f-v3
+    python benchmark/speed.py --parts threads
 
-One core, and a process for each measurement. Measure on a machine that does nothing else. Rates of
-many machines drift: compare within one table.
+One core (all for the part `threads`), and a process for each measurement. Measure on a machine that
+does nothing else. Rates of many machines drift: compare within one table.
 """
 
 import ast
@@ -67,8 +68,16 @@ CALLS = {
 
 @dataclass
 class Args:
-    parts: tuple[str, ...] = ("environments", "simulator", "scripts", "updates", "replay")
-    """environments, simulator, scripts, updates, replay: only these tables"""
+    parts: tuple[str, ...] = (
+        "environments",
+        "simulator",
+        "scripts",
+        "updates",
+        "replay",
+        "calls",
+        "threads",
+    )
+    """only these tables"""
     tasks: tuple[str, ...] = (
         "smaclite:3m",
         "smaclite:MMM",
@@ -77,13 +86,15 @@ class Args:
     )
     """family:name, of the tables of environments and scripts"""
     scripts: tuple[str, ...] = SCRIPTS
-    """of the table of scripts"""
+    """of the tables of scripts, updates, calls and threads"""
     maps: tuple[str, ...] = tuple(smaclite_jit.MAPS)
     """of the simulator's table"""
     replay_maps: tuple[str, ...] = ("3m", "MMM", "corridor", "27m_vs_30m")
     """of the table of replay buffers"""
+    thread_maps: tuple[str, ...] = ("3m", "2s3z", "MMM", "27m_vs_30m")
+    """of the table of threads"""
     steps: int = 20000
-    """environment steps of a script"""
+    """environment steps of a script, in the tables of scripts and threads"""
     num_envs: int = 64
     """battles in one call"""
     seconds: float = 1
@@ -95,13 +106,18 @@ class Args:
 
 
 def alone(core, function, *args):
-    """What a function returns in a new process, on one core and with one torch thread."""
+    """What a function returns in a new process, on one core and with one torch thread.
+
+    With `core` None it has all cores, and as many threads as torch takes by itself.
+    """
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn, prepare, (core,)) as executor:
         return executor.submit(function, *args).result()
 
 
 def prepare(core):
+    if core is None:
+        return
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
@@ -311,6 +327,24 @@ def measure_script(script, task, steps):
     return program["global_step"] / seconds, peak, ", ".join(shares)
 
 
+def measure_threads(script, name, steps, num_threads):
+    """Steps per second and seconds an update, with a number of threads from start to end.
+
+    Also the size of the last batch, in observations, and the threads that the script would take.
+    """
+    torch.set_num_threads(num_threads)
+    wanted = []
+    torch.set_num_threads = wanted.append  # the script cannot change it
+    arguments = ("--total-timesteps", steps, "--num-eval-ep", 1)
+    program, seconds, counts = run_script(script, f"smaclite:{name}", *arguments)
+    if program["num_updates"] == 0:
+        raise RuntimeError(f"{script}.py has no update in {steps} steps on {name}: raise --steps")
+    learning = seconds * counts["learning"] / counts.total()
+    observations = program["batch"]["actions"].numel()
+    speed = program["global_step"] / seconds
+    return speed, learning / program["num_updates"], observations, wanted[-1]
+
+
 def measure_replay(script, name):
     """Bytes of the replay buffer for each environment step, after random play without learning."""
     never = 10**9
@@ -326,23 +360,19 @@ def measure_replay(script, name):
     return size / steps
 
 
-def measure_update(script):
-    """Median seconds of one update: TD target, loss, gradient, optimizer and target networks."""
+def make_learner(script, length):
+    """What an update of 3m needs: networks, optimizer, and 10 random episodes as a batch."""
     batch_size = 10
-    length = 60
     n_agents = 3
-    obs_dim = 30
+    obs_dim = 33
     state_dim = 48
     n_actions = 9
     m = importlib.import_module(f"cleanmarl.{script}")
-    args = SimpleNamespace(gamma=0.99, double_q=False)
     q_network = m.QNetwork(obs_dim, n_actions, 64, 1)
     mixer = m.Mixer(n_agents, state_dim, 64)
     target_q_network = copy.deepcopy(q_network)
     target_mixer = copy.deepcopy(mixer)
     parameters = [*q_network.parameters(), *mixer.parameters()]
-    target_parameters = [*target_q_network.parameters(), *target_mixer.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=0.0005, fused=True)
     shape = (batch_size, length) if script == "qmix_lstm" else (batch_size * length,)
     batch = {
         "obs": torch.randn(*shape, n_agents, obs_dim),
@@ -355,18 +385,79 @@ def measure_update(script):
         "next_avail_actions": torch.rand(*shape, n_agents, n_actions) < 0.7,
         "mask": torch.ones(*shape, dtype=torch.bool),  # the LSTM's
     }
+    return SimpleNamespace(
+        module=m,
+        q_network=q_network,
+        mixer=mixer,
+        target_q_network=target_q_network,
+        target_mixer=target_mixer,
+        parameters=parameters,
+        target_parameters=[*target_q_network.parameters(), *target_mixer.parameters()],
+        optimizer=torch.optim.Adam(parameters, lr=0.0005, fused=True),
+        batch=batch,
+        args=SimpleNamespace(gamma=0.99, double_q=False),
+    )
+
+
+def compute_td_target(learner):
+    networks = (learner.q_network, learner.target_q_network, learner.target_mixer)
+    return learner.module.compute_td_target(*networks, learner.batch, learner.args)
+
+
+def compute_loss(learner, td_target):
+    if learner.module.__name__.endswith("lstm"):
+        return learner.module.td_loss(
+            learner.q_network, learner.mixer, learner.batch, td_target, None
+        )[0]
+    return learner.module.td_loss(learner.q_network, learner.mixer, learner.batch, td_target)
+
+
+def measure_update(script):
+    """Median seconds of one update: TD target, loss, gradient, optimizer and target networks."""
+    learner = make_learner(script, length=60)
     seconds = []
     for _ in range(100):
         start = time.perf_counter()
-        td_target = m.compute_td_target(q_network, target_q_network, target_mixer, batch, args)
-        if script == "qmix_lstm":
-            loss, _ = m.td_loss(q_network, mixer, batch, td_target, None)
-        else:
-            loss = m.td_loss(q_network, mixer, batch, td_target)
-        m.gradient_step(optimizer, parameters, loss, math.inf)
-        m.soft_update(target_parameters, parameters, 0.01)
+        loss = compute_loss(learner, compute_td_target(learner))
+        learner.module.gradient_step(learner.optimizer, learner.parameters, loss, math.inf)
+        learner.module.soft_update(learner.target_parameters, learner.parameters, 0.01)
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
+
+
+def measure_calls(script):
+    """Where the time of a small update goes: part of it -> (calls of torch, median seconds).
+
+    The parts between the loss and the target networks are the lines of `gradient_step`.
+    """
+    learner = make_learner(script, length=17)
+    # A part's function gets what the part before has returned.
+    parts = {
+        "TD target": lambda _: compute_td_target(learner),
+        "loss": lambda td_target: compute_loss(learner, td_target),
+        "backward": lambda loss: loss.backward(),
+        "gradient norm": lambda _: torch.nn.utils.clip_grad_norm_(learner.parameters, math.inf),
+        "optimizer": lambda _: learner.optimizer.step(),
+        "target networks": lambda _: learner.module.soft_update(
+            learner.target_parameters, learner.parameters, 0.01
+        ),
+    }
+    calls = {}
+    seconds = {part: [] for part in parts}
+    for i in range(300):
+        learner.optimizer.zero_grad()
+        result = None
+        for part, function in parts.items():
+            if i == 0:
+                with torch.profiler.profile() as profiler:
+                    result = function(result)
+                operators = [event.name for event in profiler.events()]
+                calls[part] = sum(name.startswith("aten::") for name in operators)
+            else:
+                start = time.perf_counter()
+                result = function(result)
+                seconds[part].append(time.perf_counter() - start)
+    return {part: (calls[part], statistics.median(seconds[part])) for part in parts}
 
 
 # Tables
@@ -414,11 +505,45 @@ def print_scripts(args):
 
 
 def print_updates(args):
-    size = "10 episodes x 60 steps x 3 agents, 30 numbers an observation, 48 a state"
+    size = "10 episodes x 60 steps x 3 agents, 33 numbers an observation, 48 a state"
     print_header(f"One update: {size}", "script", "time")
     for script in args.scripts:
         seconds = alone(args.core, measure_update, script)
         print_row(script, f"{seconds * 1000:.1f} ms")
+
+
+def print_calls(args):
+    for script in args.scripts:
+        title = f"A small update of {script}.py: 10 episodes x 17 steps x 3 agents"
+        print_header(title, "part", "calls of torch", "time")
+        parts = alone(args.core, measure_calls, script)
+        for part, (calls, seconds) in parts.items():
+            print_row(part, str(calls), f"{seconds * 1000:.2f} ms")
+        calls, seconds = (sum(values) for values in zip(*parts.values()))
+        print_row("in all", str(calls), f"{seconds * 1000:.2f} ms")
+
+
+def print_threads(args):
+    cores = alone(None, torch.get_num_threads)
+    title = f"One thread and {cores}, from start to end, with default arguments"
+    columns = ["steps per second, 1 / all threads", "an update, 1 / all", "the script takes"]
+    print_header(title, "script", "map", "observations a batch", *columns)
+    for name in args.thread_maps:
+        for script in args.scripts:
+            speeds = [[], []]
+            updates = [[], []]
+            for _ in range(args.rounds):
+                for i, threads in enumerate((1, cores)):
+                    speed, update, observations, wanted = alone(
+                        None, measure_threads, script, name, args.steps, threads
+                    )
+                    speeds[i].append(speed)
+                    updates[i].append(update * 1000)
+            one, many = map(statistics.median, speeds)
+            steps_cell = f"{one:,.0f} / {many:,.0f} ({many / one:.2f} x)"
+            one, many = map(statistics.median, updates)
+            update_cell = f"{one:.1f} / {many:.1f} ms ({one / many:.2f} x)"
+            print_row(script, name, f"{observations:,d}", steps_cell, update_cell, str(wanted))
 
 
 def print_replay(args):
@@ -439,6 +564,8 @@ PARTS = {
     "scripts": print_scripts,
     "updates": print_updates,
     "replay": print_replay,
+    "calls": print_calls,
+    "threads": print_threads,
 }
 
 
@@ -452,7 +579,7 @@ if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
     check_names("--parts", args.parts, PARTS)
     check_names("--scripts", args.scripts, SCRIPTS)
-    check_names("--maps", args.maps + args.replay_maps, smaclite_jit.MAPS)
+    check_names("--maps", args.maps + args.replay_maps + args.thread_maps, smaclite_jit.MAPS)
     for task in args.tasks:
         if not re.fullmatch("(smaclite|lbf|pz):.+", task):
             example = "smaclite:3m or lbf:Foraging-8x8-2p-2f-v3"

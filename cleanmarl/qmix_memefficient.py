@@ -408,8 +408,8 @@ if __name__ == "__main__":
         fail(error)
 
     # Networks
-    if device.type == "cpu":
-        torch.set_num_threads(1)  # in networks this small a second thread costs more than it brings
+    num_threads = torch.get_num_threads()  # all cores, or OMP_NUM_THREADS
+    torch.set_num_threads(1)  # until batches are large enough for more
     n_agents, obs_dim = eval_env.observation_space["obs"].shape
     _, n_actions = eval_env.observation_space["avail_actions"].shape
     (state_dim,) = eval_env.observation_space["state"].shape
@@ -525,6 +525,9 @@ if __name__ == "__main__":
                 training_age = num_episodes - args.batch_size  # in episodes
                 if training_age >= 0 and training_age % args.train_freq == 0:
                     batch = buffer.sample(args.batch_size)
+                    # More threads pay only from about 2,000 observations on.
+                    large = batch["actions"].numel() >= 2000
+                    torch.set_num_threads(num_threads if large else 1)
                     td_target = compute_td_target(
                         q_network, target_q_network, target_mixer, batch, args
                     )

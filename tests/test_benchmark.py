@@ -389,6 +389,45 @@ def test_a_run_that_ended_oddly_has_failed(code, error, said, tmp_path, benchmar
     assert not suites.is_finished(line, run.folder, 1)
 
 
+def test_a_run_whose_status_finds_no_room_on_the_disk_has_failed(tmp_path, benchmark, capsys):
+    suites = benchmark("suites")
+    line = suites.SUITES["smoke"][0]
+    run = benchmark("run").Run(line, 1, tmp_path, 60)
+    run.begin()
+    run.write_status = lambda: Path("/dev/full").write_text("{}" * 10_000)
+    assert not run.finish({"exit_code": 0, "seconds": 1}, "")
+    assert "FAILED ([Errno 28] No space left on device)" in capsys.readouterr().out
+    assert not suites.is_finished(line, run.folder, 1)
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_made_ends_one_run(tmp_path):
+    (tmp_path / "smoke" / "two_step_game").mkdir(parents=True)
+    (tmp_path / "smoke" / "two_step_game" / "qmix").write_text("a file, and no folder")
+    args = ("smoke", "--scripts", "qmix", "qmix_lstm", "--seeds", -1, "--runs-dir", tmp_path)
+    code, output = run("run", *args)
+    assert code == 1
+    assert re.search(r"  qmix  seed -1: FAILED \(\[Errno \d+\].*/qmix/seed-1'\)\n", output)
+    assert "  qmix_lstm  seed -1: FAILED (exit code 2)" in output
+    assert "0 runs finished, 2 failed" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_runs_wait_where_their_replay_buffers_do_not_fit_together(tmp_path):
+    """A buffer of the smallest game counts as one byte."""
+    args = ("smoke", "--scripts", "qmix", "qmix_memefficient", "--seeds", 1)
+    options = ("--jobs", 2, "--memory", 1.5e-9, "--runs-dir", tmp_path)
+    code, output = run("run", *args, *options)
+    assert code == 0, output
+    said = [line[10:].split(":")[0] for line in output.splitlines()[:-1]]
+    words = [line.split(": ")[1][:5] for line in output.splitlines()[:-1]]
+    assert len(words) == 6
+    assert words[:3] == ["pytho", "pytho", "waits"]
+    assert words[3:] == ["finis", "pytho", "finis"]
+    assert said[2] == said[4] != said[3]
+
+
 def test_a_seed_that_is_given_twice_runs_once(benchmark):
     program = benchmark("run")
     chosen = program.select(program.Args("smoke", scripts=("qmix",), seeds=(3, 1, 3)))
@@ -400,9 +439,12 @@ def test_the_files_of_a_run_come_from_its_node(tmp_path, benchmark, monkeypatch)
     """What a Ray worker does: the run is in a temporary folder there, and nothing is left of it."""
     monkeypatch.chdir(REPO)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    context = SimpleNamespace(get_node_id=lambda: "a node")
+    monkeypatch.setattr("ray.get_runtime_context", lambda: context)
     command = f"python cleanmarl/qmix.py {' '.join(CLOCK)} --total-timesteps 80"
     *_, last = benchmark("run_on_ray").train(command, 60)
     assert last["outcome"]["exit_code"] == 0
+    assert last["outcome"]["node"] == "a node"
     assert "eval/ep_reward" in last["log"]
     assert b"eval/ep_reward" in last["files"]["log.txt"]
     assert any("/events.out." in name for name in last["files"])
@@ -443,7 +485,8 @@ def test_loops_are_counted(script, env, steps, stuck, tmp_path):
 def test_speed_has_every_table():
     few = "--steps 200 --rounds 1 --seconds 0.01 --num-envs 2 --maps 3m --replay-maps 3m".split()
     chosen = "--tasks lbf:Foraging-5x5-2p-1f-v3 --scripts qmix qmix_lstm".split()
-    code, output = run("speed", *few, *chosen)
+    parts = "--parts environments simulator scripts updates replay".split()
+    code, output = run("speed", *few, *chosen, *parts)
     assert code == 0, output
     rows = []
     for line in output.splitlines():
@@ -459,6 +502,42 @@ def test_speed_has_every_table():
     # A step of 3m: observations (3, 33), state (48,), both again, available actions (3, 9),
     # actions, reward, done.
     assert rows[-1][1] == f"{4 * 2 * (3 * 33 + 48) + 3 * 9 + 3 * 8 + 4 + 1:,d}"
+
+
+def test_speed_counts_the_calls_of_a_small_update():
+    code, output = run("speed", "--parts", "calls", "--scripts", "qmix")
+    assert code == 0, output
+    rows = re.findall(r"^\| ([\w ]+) \| (\d+) \| ([\d.]+) ms \|$", output, re.MULTILINE)
+    assert [name for name, _, _ in rows] == [
+        "TD target",
+        "loss",
+        "backward",
+        "gradient norm",
+        "optimizer",
+        "target networks",
+        "in all",
+    ]
+    calls = [int(count) for _, count, _ in rows]
+    assert min(calls) > 0
+    assert sum(calls[:-1]) == calls[-1]
+
+
+@pytest.mark.slow
+def test_speed_compares_one_thread_with_all():
+    chosen = "--scripts qmix --thread-maps 3m --rounds 1 --steps 1000".split()
+    code, output = run("speed", "--parts", "threads", *chosen)
+    assert code == 0, output
+    ratio = r"[\d.,]+ / [\d.,]+ (?:ms )?\([\d.]+ x\)"
+    # The tests have one thread (tests/__init__.py).
+    row = rf"^\| qmix \| 3m \| 1,\d\d\d \| {ratio} \| {ratio} \| 1 \|$"
+    assert re.search(row, output, re.MULTILINE), output
+
+
+def test_speed_says_that_there_was_no_update():
+    chosen = "--scripts qmix --thread-maps 3m --rounds 1 --steps 100".split()
+    code, output = run("speed", "--parts", "threads", *chosen)
+    assert code == 1
+    assert "qmix.py has no update in 100 steps on 3m: raise --steps" in output
 
 
 @pytest.mark.slow
@@ -531,7 +610,7 @@ def test_what_cannot_work_is_one_line(tmp_path):
     assert output.count("\n") == 1
     assert run("speed", "--tasks", "3m")[0] == 2
     for program in ("run", "plot"):
-        error = "there is no suite smok: take one of smaclite, lbf, mpe, smoke"
+        error = "there is no suite smok: take one of tasks, choice, smaclite, lbf, mpe, smoke"
         assert run(program, "smok") == (2, f"{program}.py: {error}\n")
     code, output = run("run", "smaclite", "--envs", "4m")
     assert code == 2

@@ -195,14 +195,21 @@ def test_the_log_names_the_arguments_the_version_and_the_speed(script, tmp_path,
         assert 0 < step / steps_per_second <= time.time() - before
 
 
+# Episodes of the clock have four steps and three agents: 166 of them are 1,992 observations.
+@pytest.mark.parametrize(("batch_size", "threads"), [(166, 1), (167, 7)])
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_networks_on_the_processor_have_one_thread(script, tmp_path, monkeypatch):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    run_here(script, *CLOCK, "--total-timesteps", 20, cwd=tmp_path, monkeypatch=monkeypatch)
-    used = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    assert used == 1
+def test_large_batches_have_as_many_threads_as_torch_takes_by_itself(
+    script, batch_size, threads, tmp_path, monkeypatch
+):
+    set_to = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    monkeypatch.setattr(torch, "set_num_threads", set_to.append)
+    few = ("--total-timesteps", 720, "--eval-steps", 1000, "--num-eval-ep", 1)
+    arguments = (*CLOCK, *few, "--batch-size", batch_size)
+    program = run_here(script, *arguments, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert program["num_updates"] > 0
+    assert set_to[0] == 1
+    assert set_to[-1] == threads
 
 
 def without_time(logged):
