@@ -30,10 +30,10 @@ class Process:
             "OMP_NUM_THREADS": "1",  # one core for each run
         }
         guard = [sys.executable, str(repo / "benchmark" / "guard.py")]
-        training = [sys.executable, str(repo / script), *arguments]
+        training = [sys.executable, str(repo / "benchmark" / "train.py"), str(repo / script)]
         with open(folder / "log.txt", "wb") as log:
             self.popen = subprocess.Popen(
-                guard + training,
+                [*guard, *training, *arguments],
                 cwd=folder,
                 env=environ,
                 stdin=subprocess.PIPE,

@@ -82,8 +82,8 @@ def task_lines(tasks, labels, seeds):
     for name in tasks:
         env_type, script = TASKS[name]
         for label in labels:
-            arguments = f"--env-type {env_type} --env-name {name} {CHOICES[label]}".strip()
-            made.append(Line(name, label, script, arguments, seeds))
+            words = ["--env-type", env_type, CHOICES[label], "--env-name", name]
+            made.append(Line(name, label, script, " ".join(filter(None, words)), seeds))
     return made
 
 
