@@ -1,5 +1,7 @@
 """The learning curves of a suite: from event files, to and from CSV files, and over seeds."""
 
+import json
+
 import numpy as np
 import pandas as pd
 from rliable.library import get_interval_estimates
@@ -30,12 +32,12 @@ def read_curve(folder):
     return curve
 
 
-def describe_run(status, curve):
+def describe_run(status, curve, evaluation):
     """What is known of a run: a line of <suite>_runs.csv."""
     packages = [f"{name}={version}" for name, version in status["packages"].items()]
     steps = curve["step"].iloc[-1]
     seconds = round(status["seconds"])
-    return {
+    run = {
         "command": status["command"],
         "started": status["started"],
         "seconds": seconds,
@@ -49,6 +51,10 @@ def describe_run(status, curve):
         "last_battle_won": curve["battle_won"].iloc[-1],
         "best_battle_won": curve["battle_won"].max(),
     }
+    for model in ("final", "best"):
+        for metric in ("return", "battle_won"):
+            run[f"{model}_model_{metric}"] = evaluation[model].get(metric)
+    return run
 
 
 def read_runs(lines, root):
@@ -63,7 +69,8 @@ def read_runs(lines, root):
                 print(f"{folder} is left out: not finished, or of another command")
                 continue
             curve = read_curve(folder)
-            results[line, seed] = (describe_run(read_status(folder), curve), curve)
+            evaluation = json.loads((folder / "evaluation.json").read_text())
+            results[line, seed] = (describe_run(read_status(folder), curve, evaluation), curve)
     return results
 
 
@@ -127,6 +134,14 @@ class Summary:
         has_battles = curves[0]["battle_won"].notna().all()
         self.metric = "battle_won" if has_battles else "return"
         self.scores = self.values[self.metric]
+
+    def played(self, model):
+        """What 100 episodes gave, of the `final` or the `best` model of each seed: (seeds,).
+
+        nan for runs from before there were such episodes.
+        """
+        name = f"{model}_model_{self.metric}"
+        return np.array([run.get(name, np.nan) for run in self.runs], float)
 
     def reached(self, threshold):
         """Where seeds first stay at the threshold for five bins: rows of (steps, minutes).

@@ -9,30 +9,33 @@ from matplotlib.ticker import EngFormatter
 from scipy.stats import trim_mean
 from suites import KNOWN, THRESHOLDS
 
+# Suites with the same labels in all tasks: their page opens with a table of tasks and labels.
+COMPARED = ("tasks", "choice")
 METRIC_NAMES = {"return": "return", "battle_won": "battles won"}
 DASHES = ("-", "--", "-.", ":")
 
 HEAD = """\
 # Suite `{suite}`
 
+![Interquartile mean over the seeds, with 95% stratified bootstrap intervals]({suite}.png)
+
+"""
+EXPLANATION = """\
 Written by `python benchmark/plot.py {suite}` from [{suite}.csv]({suite}.csv) and \
 [{suite}_runs.csv]({suite}_runs.csv); `python benchmark/run.py {suite}` makes the runs.
 
-![Interquartile mean over the seeds, with 95% stratified bootstrap intervals]({suite}.png)
-
-The curves are interquartile means with pointwise intervals: with five seeds, the best and the \
-worst at each step are left out. The table has plain means of all seeds.
+The curves are interquartile means over the seeds with pointwise 95% stratified bootstrap \
+intervals, which are too narrow with five seeds or less. With five seeds the interquartile mean \
+leaves out the best and the worst at each step; with three it is the mean.
 
 Greedy evaluation episodes: the part of the battles won, or the return where there are no \
-battles. An evaluation here is the mean over one of {bins} equal parts of the run; *best* is \
-chosen for each seed. Mean over seeds [95% stratified bootstrap interval over seeds; too narrow \
-with five seeds or less]. {rule}; after how many steps and minutes is the mean over the seeds \
-that have reached it. Machine: {machines}, one thread for each run. The minutes depend on what \
-else ran there, and are no comparison of lines.
+battles. A run has 100 equal parts, and an evaluation here is the mean over one of them; *last 5 \
+%* is the mean over the last five. *100 episodes*: what `cleanmarl/evaluate.py` gives, of \
+`model.pt` and of `best_model.pt`. *Reached*: the figure in brackets or more in five evaluations \
+in a row, at any time; steps and minutes are means over the seeds that have reached it. Machine: \
+{machines}, one thread for each run. The minutes depend on what else ran there, and are no \
+comparison of lines.
 
-| environment | line | seeds | steps | last evaluation | best evaluation | reached | after steps \
-| after minutes | known figures (other code, other budgets) |
-|-|-|-|-|-|-|-|-|-|-|
 """
 
 
@@ -84,16 +87,18 @@ def table(suite, lines, summaries):
     for summary in summaries:
         for run in summary.runs:
             machines[run["machine"]] = True
-    rule = "*Reached*: no figure set"
-    if suite in THRESHOLDS:
-        threshold = THRESHOLDS[suite]
-        rule = f"*Reached*: {threshold:g} or more in five evaluations in a row, at any time"
-    text = HEAD.format(suite=suite, bins=BINS, rule=rule, machines="; ".join(machines))
+    text = HEAD.format(suite=suite)
+    if suite in COMPARED:
+        text += comparison(summaries) + "\n"
+    text += EXPLANATION.format(suite=suite, machines="; ".join(machines))
+    columns = ["environment", "line", "seeds", "steps", "last 5 %", "best evaluation"]
+    columns += ["100 episodes, final / best model", "reached", "after steps", "after minutes"]
+    columns.append("known figures (other code, other budgets)")
+    text += markdown_head(columns)
     for summary in summaries:
-        text += markdown_row(result_cells(suite, summary))
+        text += markdown_row(result_cells(summary))
     text += "\n## Commands\n\n"
-    text += markdown_row(["environment", "line", "seeds k", "command", "commit"])
-    text += "|-|-|-|-|-|\n"
+    text += markdown_head(["environment", "line", "seeds k", "command", "commit"])
     for summary in summaries:
         text += markdown_row(command_cells(summary))
     text += "\n## Not run\n\n"
@@ -104,24 +109,68 @@ def markdown_row(cells):
     return "| " + " | ".join(map(str, cells)) + " |\n"
 
 
-def result_cells(suite, summary):
+def markdown_head(columns):
+    return markdown_row(columns) + "|" + "-|" * len(columns) + "\n"
+
+
+def comparison(summaries):
+    """Tasks down and labels across: the last 5 %, an interquartile mean over the seeds."""
+    labels = list(dict.fromkeys(summary.line.label for summary in summaries))
+    of = {(summary.line.environment, summary.line.label): summary for summary in summaries}
+    text = markdown_head(["interquartile mean of the last 5 %", *labels])
+    for environment in dict.fromkeys(summary.line.environment for summary in summaries):
+        cells = [environment]
+        for label in labels:
+            if (environment, label) not in of:
+                cells.append("-")
+                continue
+            summary = of[environment, label]
+            cell = figure_with_interval(last_part(summary), interquartile_mean)
+            after = reached(summary)
+            if len(after):
+                steps, minutes = after.mean(axis=0)
+                cell += f", {len(after)} of {len(summary.seeds)} seeds reach "
+                cell += f"{THRESHOLDS[environment]:g} after {steps:,.0f} steps, {minutes:.0f} min"
+            cells.append(cell)
+        text += markdown_row(cells)
+    return text
+
+
+def last_part(summary):
+    """The mean over the last 5 % of each run: (seeds,)."""
+    return summary.scores[:, -BINS // 20 :].mean(axis=1)
+
+
+def reached(summary):
+    """Rows of (steps, minutes) of the seeds that have reached what is worth reaching."""
+    return summary.reached(THRESHOLDS.get(summary.line.environment, np.inf))
+
+
+def figure_with_interval(scores, statistic):
+    """A statistic over the seeds [its interval, if there are several]."""
+    middle, low, high = (value[0] for value in estimate(scores[:, None], statistic))
+    interval = f" [{low:.2f}, {high:.2f}]" if len(scores) > 1 else ""
+    return f"{middle:.2f}{interval}"
+
+
+def result_cells(summary):
     count = len(summary.seeds)
     cells = [
         summary.line.environment,
         summary.line.label,
         count,
         f"{summary.steps[-1]:,.0f}",
+        figure_with_interval(last_part(summary), np.mean),
+        figure_with_interval(summary.scores.max(axis=1), np.mean),
     ]
-    last_and_best = np.stack([summary.scores[:, -1], summary.scores.max(axis=1)], axis=1)
-    for mean, low, high in zip(*estimate(last_and_best, np.mean)):
-        interval = f" [{low:.2f}, {high:.2f}]" if count > 1 else ""
-        cells.append(f"{mean:.2f}{interval}")
-    after = []  # the steps and minutes of the seeds that have reached the threshold
-    reached = "-"
-    if suite in THRESHOLDS:
-        after = summary.reached(THRESHOLDS[suite])
-        reached = f"{len(after)} of {count} seeds"
-    cells.append(reached)
+    final = summary.played("final")
+    best = summary.played("best")
+    cells.append("-" if np.isnan(final).any() else f"{final.mean():.2f} / {best.mean():.2f}")
+    after = reached(summary)  # the steps and minutes of the seeds that have reached the threshold
+    cells.append("-")
+    if summary.line.environment in THRESHOLDS:
+        threshold = THRESHOLDS[summary.line.environment]
+        cells[-1] = f"{len(after)} of {count} seeds ({threshold:g})"
     if len(after):
         steps, minutes = after.mean(axis=0)
         cells += [f"{steps:,.0f}", f"{minutes:.1f}"]
@@ -157,8 +206,8 @@ def marl_eval(suite, summaries):
     """The nested dictionary that id-marl-eval reads (Gorsane et al., 2022).
 
     suite -> environment -> line -> run_1, run_2... (the seeds in their order) -> step_0,
-    step_1... A step holds the mean over a bin. The absolute metric is the best bin: there is no
-    evaluation of ten times the length at the end.
+    step_1... A step holds the mean over a bin. The absolute metric is that of the best model, over
+    100 episodes; of older runs, which have none, it is the best bin.
     """
     environments = {}
     for summary in summaries:
@@ -174,7 +223,10 @@ def marl_eval(suite, summaries):
                     run[f"step_{k}"][metric] = [summary.values[metric][i, k]]
             run["absolute_metrics"] = {}
             for metric in metrics:
-                run["absolute_metrics"][metric] = [summary.values[metric][i].max()]
+                best = summary.runs[i].get(f"best_model_{metric}", np.nan)
+                if np.isnan(best):
+                    best = summary.values[metric][i].max()
+                run["absolute_metrics"][metric] = [best]
             runs[f"run_{i + 1}"] = run
         algorithms = environments.setdefault(summary.line.environment, {})
         algorithms[summary.line.label.replace(",", "")] = runs

@@ -610,7 +610,7 @@ def test_what_cannot_work_is_one_line(tmp_path):
     assert output.count("\n") == 1
     assert run("speed", "--tasks", "3m")[0] == 2
     for program in ("run", "plot"):
-        error = "there is no suite smok: take one of tasks, choice, smaclite, lbf, mpe, smoke"
+        error = "there is no suite smok: take one of tasks, choice, lstm, smaclite, lbf, smoke"
         assert run(program, "smok") == (2, f"{program}.py: {error}\n")
     code, output = run("run", "smaclite", "--envs", "4m")
     assert code == 2
