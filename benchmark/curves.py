@@ -45,7 +45,7 @@ def describe_run(status, curve, evaluation):
         "machine": status["machine"],
         "packages": " ".join(packages),
         "steps": steps,
-        "steps_per_second": steps / seconds,
+        "steps_per_second": steps / max(1, curve["seconds"].iloc[-1]),
         "last_return": curve["return"].iloc[-1],
         "best_return": curve["return"].max(),
         "last_battle_won": curve["battle_won"].iloc[-1],
@@ -53,7 +53,7 @@ def describe_run(status, curve, evaluation):
     }
     for model in ("final", "best"):
         for metric in ("return", "battle_won"):
-            run[f"{model}_model_{metric}"] = evaluation[model].get(metric)
+            run[f"{model}_model_{metric}"] = evaluation.get(model, {}).get(metric)
     return run
 
 
@@ -69,7 +69,9 @@ def read_runs(lines, root):
                 print(f"{folder} is left out: not finished, or of another command")
                 continue
             curve = read_curve(folder)
-            evaluation = json.loads((folder / "evaluation.json").read_text())
+            evaluation = {}  # of runs from before there was one
+            if (folder / "evaluation.json").exists():
+                evaluation = json.loads((folder / "evaluation.json").read_text())
             results[line, seed] = (describe_run(read_status(folder), curve, evaluation), curve)
     return results
 
@@ -135,7 +137,7 @@ class Summary:
         self.metric = "battle_won" if has_battles else "return"
         self.scores = self.values[self.metric]
 
-    def played(self, model):
+    def model_scores(self, model):
         """What 100 episodes gave, of the `final` or the `best` model of each seed: (seeds,).
 
         nan for runs from before there were such episodes.

@@ -1,9 +1,11 @@
 """A run of the benchmark as a process, on this machine or in a Ray worker."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -47,8 +49,9 @@ class Process:
 
     def end(self):
         """End the run if it goes on, and whatever it has left behind."""
-        self.popen.kill()
-        self.popen.stdin.close()  # the guard kills what the run has started
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
+            os.killpg(self.popen.pid, signal.SIGKILL)  # the training too, before this returns
+        self.popen.stdin.close()  # the guard, which is in no group, ends
         self.popen.wait()
 
     def end_of_log(self):

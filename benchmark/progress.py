@@ -31,10 +31,12 @@ def clock(seconds):
     return f"{hours}:{minutes:02d}:{seconds:02d}"
 
 
-def largest_buffer(log):
-    """How many bytes a run's replay buffer can become, at least 1; 0 before its log says so."""
-    size = BUFFER.search(log)
-    return max(1, int(size[1].replace(",", "")) * 1_000_000) if size else 0
+def buffer_size(log):
+    """How many bytes a run's replay buffer can become; 0 before its log says so."""
+    megabytes = BUFFER.search(log)
+    if megabytes is None:
+        return 0
+    return max(1, int(megabytes[1].replace(",", "")) * 1_000_000)  # of the smallest it says 0 MB
 
 
 def describe(log, command):

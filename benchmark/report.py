@@ -26,15 +26,16 @@ Written by `python benchmark/plot.py {suite}` from [{suite}.csv]({suite}.csv) an
 
 The curves are interquartile means over the seeds with pointwise 95% stratified bootstrap \
 intervals, which are too narrow with five seeds or less. With five seeds the interquartile mean \
-leaves out the best and the worst at each step; with three it is the mean.
+leaves out the best and the worst at each step; with three it is the mean. The table below has \
+plain means over the seeds [95% interval].
 
 Greedy evaluation episodes: the part of the battles won, or the return where there are no \
 battles. A run has 100 equal parts, and an evaluation here is the mean over one of them; *last 5 \
-%* is the mean over the last five. *100 episodes*: what `cleanmarl/evaluate.py` gives, of \
-`model.pt` and of `best_model.pt`. *Reached*: the figure in brackets or more in five evaluations \
-in a row, at any time; steps and minutes are means over the seeds that have reached it. Machine: \
-{machines}, one thread for each run. The minutes depend on what else ran there, and are no \
-comparison of lines.
+%* is the mean over the last five, *best evaluation* is chosen for each seed. *100 episodes*: \
+what `cleanmarl/evaluate.py` gives, of `model.pt` and of `best_model.pt`. *Reached*: the figure \
+in brackets or more in five evaluations in a row, at any time; steps and minutes are means over \
+the seeds that have reached it. Machine: {machines}, one thread for each run. The minutes depend \
+on what else ran there, and are no comparison of lines.
 
 """
 
@@ -116,15 +117,19 @@ def markdown_head(columns):
 def comparison(summaries):
     """Tasks down and labels across: the last 5 %, an interquartile mean over the seeds."""
     labels = list(dict.fromkeys(summary.line.label for summary in summaries))
-    of = {(summary.line.environment, summary.line.label): summary for summary in summaries}
-    text = markdown_head(["interquartile mean of the last 5 %", *labels])
+    summary_of = {}
+    for summary in summaries:
+        summary_of[summary.line.environment, summary.line.label] = summary
+    text = "Interquartile mean over the seeds of the last 5 % of each run [95% interval]; how many "
+    text += "seeds reach what is worth reaching, after how many steps and minutes.\n\n"
+    text += markdown_head(["task", *labels])
     for environment in dict.fromkeys(summary.line.environment for summary in summaries):
         cells = [environment]
         for label in labels:
-            if (environment, label) not in of:
+            if (environment, label) not in summary_of:
                 cells.append("-")
                 continue
-            summary = of[environment, label]
+            summary = summary_of[environment, label]
             cell = figure_with_interval(last_part(summary), interquartile_mean)
             after = reached(summary)
             if len(after):
@@ -138,7 +143,8 @@ def comparison(summaries):
 
 def last_part(summary):
     """The mean over the last 5 % of each run: (seeds,)."""
-    return summary.scores[:, -BINS // 20 :].mean(axis=1)
+    last = BINS // 20
+    return summary.scores[:, -last:].mean(axis=1)
 
 
 def reached(summary):
@@ -163,14 +169,15 @@ def result_cells(summary):
         figure_with_interval(last_part(summary), np.mean),
         figure_with_interval(summary.scores.max(axis=1), np.mean),
     ]
-    final = summary.played("final")
-    best = summary.played("best")
+    final = summary.model_scores("final")
+    best = summary.model_scores("best")
     cells.append("-" if np.isnan(final).any() else f"{final.mean():.2f} / {best.mean():.2f}")
     after = reached(summary)  # the steps and minutes of the seeds that have reached the threshold
-    cells.append("-")
+    seeds = "-"
     if summary.line.environment in THRESHOLDS:
         threshold = THRESHOLDS[summary.line.environment]
-        cells[-1] = f"{len(after)} of {count} seeds ({threshold:g})"
+        seeds = f"{len(after)} of {count} seeds ({threshold:g})"
+    cells.append(seeds)
     if len(after):
         steps, minutes = after.mean(axis=0)
         cells += [f"{steps:,.0f}", f"{minutes:.1f}"]

@@ -3,10 +3,10 @@
     python benchmark/run.py smoke
     python benchmark/run.py smaclite --envs 3m --scripts qmix --seeds 1 2 3
 
-Every run is the command that a user would type. Its log, its event files and the circumstances
-(status.json) are in benchmark/runs/<suite>/<environment>/<label>/seed<k>. Given again, the command
-leaves out what is finished. A run whose command has changed since is made again, in place of the
-old one.
+Every run is the command that a user would type; train.py then plays 100 episodes with what it has
+learned. Its log, its event files and the circumstances (status.json) are in
+benchmark/runs/<suite>/<environment>/<label>/seed<k>. Given again, the command leaves out what is
+finished. A run whose command has changed since is made again, in place of the old one.
 """
 
 import json
@@ -26,7 +26,7 @@ import psutil
 import tyro
 from machine import available_cores
 from process import Process
-from progress import clock, describe, largest_buffer, say, signal_name
+from progress import buffer_size, clock, describe, say, signal_name
 from suites import REPO, get_suite, is_finished, usage_error
 
 
@@ -50,8 +50,8 @@ class Args:
     memory: Annotated[
         float, tyro.conf.arg(help_behavior_hint="(default: the memory that is free)")
     ] = 0
-    """GB for the replay buffers of the runs together, each counted as large as it can become; on a
-    cluster Ray does not look at this"""
+    """GB for the replay buffers of the runs together, each counted as large as it can become;
+    run_on_ray.py ignores it"""
     progress: float = 60
     """seconds between two progress lines of a run"""
     runs_dir: Path = REPO / "benchmark" / "runs"
@@ -67,7 +67,7 @@ class Run:
         self.folder = line.folder(root, seed).resolve()
         self.interval = interval  # seconds between two progress lines
         self.reported = 0  # when the latest of these was printed
-        self.largest_buffer = 0  # in bytes, when the run has said it
+        self.buffer_size = 0  # of the replay buffer, in bytes at most, once the run has said it
         self.status = {}
 
     def begin(self):
@@ -108,9 +108,9 @@ class Run:
             self.status["exit_code"] = None
         try:
             self.write_status()
-        except OSError as full:  # the disk; without its status the run counts as unfinished
+        except OSError as problem:  # a full disk; without its status the run counts as unfinished
             self.status["exit_code"] = None
-            error = error or str(full)
+            error = error or str(problem)
         code = self.status["exit_code"]
         if code == 0:
             seconds = clock(self.status["seconds"])
@@ -161,17 +161,22 @@ def select(args):
     return selected
 
 
+def fits(run, others, memory):
+    """Whether the replay buffer of a run fits beside those of others. A run alone may try."""
+    needed = run.buffer_size + sum(other.buffer_size for other in others)
+    return not others or needed <= memory
+
+
 def execute(runs, args):
     """Execute the runs on this machine. Returns those that failed."""
     jobs = args.jobs or available_cores()
     memory = args.memory * 1e9 or psutil.virtual_memory().available
     waiting = deque(runs)
     processes = {}  # of the runs that have begun
-    is_full = False  # the memory, until a run ends
     failed = []
     try:
         while waiting or processes:
-            while waiting and len(processes) < jobs and not is_full:
+            while waiting and len(processes) < jobs and fits(waiting[0], processes, memory):
                 run = waiting.popleft()
                 try:
                     run.begin()
@@ -183,24 +188,21 @@ def execute(runs, args):
             for run, process in list(processes.items()):
                 if process.has_ended():
                     del processes[run]
-                    is_full = False
                     if not run.finish(process.outcome(), process.end_of_log()):
                         failed.append(run)
                     continue
                 if run.is_report_due():
                     run.report(process.end_of_log())
-                if run.largest_buffer == 0:  # only a run that has begun knows it, and says so
-                    run.largest_buffer = largest_buffer(process.end_of_log())
-                    needed = sum(other.largest_buffer for other in processes)
-                    if needed > memory and len(processes) > 1 and run.largest_buffer > 0:
+                if run.buffer_size == 0:  # only a run that has begun knows it, and says so
+                    run.buffer_size = buffer_size(process.end_of_log())
+                    others = [other for other in processes if other is not run]
+                    if not fits(run, others, memory):
                         process.end()
                         del processes[run]
-                        run.largest_buffer = 0
                         waiting.appendleft(run)
-                        is_full = True
-                        sizes = f"the replay buffers can take {needed / 1e9:.1f} GB"
-                        room = f"--memory is {memory / 1e9:.1f} GB"
-                        say(f"{run.name}: waits for another run to end: {sizes}, {room}")
+                        size = f"its replay buffer can take {run.buffer_size / 1e9:.1f} GB"
+                        room = f"{memory / 1e9:.1f} GB (--memory)"
+                        say(f"{run.name}: waits, {size}, and all together have {room}")
     finally:
         for process in processes.values():
             process.end()

@@ -121,8 +121,8 @@ def execute(runs, args):
                     save_files(run, message["files"])
                 except ray.exceptions.RayError as lost:  # a worker or a node
                     error = str(getattr(lost, "cause", None) or lost).strip().splitlines()[0]
-                except OSError as full:  # the disk, here
-                    error = str(full)
+                except OSError as problem:  # a full disk, here
+                    error = str(problem)
                 del run_of[generator]
                 if not run.finish(outcome, logs[run], error):
                     failed.append(run)

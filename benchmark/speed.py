@@ -68,16 +68,8 @@ CALLS = {
 
 @dataclass
 class Args:
-    parts: tuple[str, ...] = (
-        "environments",
-        "simulator",
-        "scripts",
-        "updates",
-        "replay",
-        "calls",
-        "threads",
-    )
-    """only these tables"""
+    parts: tuple[str, ...] = ("environments", "simulator", "scripts", "updates", "replay", "calls")
+    """only these tables; `threads`, which takes all cores and an hour, is there for the asking"""
     tasks: tuple[str, ...] = (
         "smaclite:3m",
         "smaclite:MMM",
@@ -91,7 +83,14 @@ class Args:
     """of the simulator's table"""
     replay_maps: tuple[str, ...] = ("3m", "MMM", "corridor", "27m_vs_30m")
     """of the table of replay buffers"""
-    thread_maps: tuple[str, ...] = ("3m", "2s3z", "MMM", "27m_vs_30m")
+    thread_tasks: tuple[str, ...] = (
+        "smaclite:3m",
+        "smaclite:2s3z",
+        "smaclite:MMM",
+        "smaclite:27m_vs_30m",
+        "lbf:Foraging-8x8-2p-2f-v3",
+        "pz:simple_spread_v3",
+    )
     """of the table of threads"""
     steps: int = 20000
     """environment steps of a script, in the tables of scripts and threads"""
@@ -262,10 +261,16 @@ def purposes_of_lines(source):
 
 
 def sampler(path, counts):
-    """A signal handler that counts what the main loop of the script at `path` is busy with."""
+    """A signal handler that adds up the seconds of what the loop of the script at `path` does."""
     purposes = purposes_of_lines(path.read_text())
+    last = time.perf_counter()
 
     def handler(_, frame):
+        # Python hears of a signal when a call of torch is over, and of several as if of one.
+        nonlocal last
+        now = time.perf_counter()
+        elapsed = now - last
+        last = now
         # From what was interrupted up to the line of the main program that has called it.
         while frame is not None:
             code = frame.f_code
@@ -275,9 +280,9 @@ def sampler(path, counts):
         if frame is None:
             return
         if frame.f_lineno is None:  # Python has a few instructions that belong to no line
-            counts["other"] += 1
+            counts["other"] += elapsed
         elif frame.f_lineno in purposes:
-            counts[purposes[frame.f_lineno]] += 1
+            counts[purposes[frame.f_lineno]] += elapsed
 
     return handler
 
@@ -285,7 +290,7 @@ def sampler(path, counts):
 def run_script(script, task, *arguments):
     """Run a script in this process, in a folder that is thrown away.
 
-    Returns its global variables, its seconds, and counts of what its main loop was busy with.
+    Returns its global variables, its seconds, and how many of them its main loop took for what.
     """
     path = REPO / "cleanmarl" / f"{script}.py"
     env_type, env_name = task.split(":")
@@ -327,7 +332,7 @@ def measure_script(script, task, steps):
     return program["global_step"] / seconds, peak, ", ".join(shares)
 
 
-def measure_threads(script, name, steps, num_threads):
+def measure_threads(script, task, steps, num_threads):
     """Steps per second and seconds an update, with a number of threads from start to end.
 
     Also the size of the last batch, in observations, and the threads that the script would take.
@@ -336,13 +341,12 @@ def measure_threads(script, name, steps, num_threads):
     wanted = []
     torch.set_num_threads = wanted.append  # the script cannot change it
     arguments = ("--total-timesteps", steps, "--num-eval-ep", 1)
-    program, seconds, counts = run_script(script, f"smaclite:{name}", *arguments)
+    program, seconds, counts = run_script(script, task, *arguments)
     if program["num_updates"] == 0:
-        raise RuntimeError(f"{script}.py has no update in {steps} steps on {name}: raise --steps")
-    learning = seconds * counts["learning"] / counts.total()
+        raise RuntimeError(f"{script}.py has no update in {steps} steps of {task}: raise --steps")
     observations = program["batch"]["actions"].numel()
     speed = program["global_step"] / seconds
-    return speed, learning / program["num_updates"], observations, wanted[-1]
+    return speed, counts["learning"] / program["num_updates"], observations, wanted[-1]
 
 
 def measure_replay(script, name):
@@ -428,7 +432,7 @@ def measure_update(script):
 def measure_calls(script):
     """Where the time of a small update goes: part of it -> (calls of torch, median seconds).
 
-    The parts between the loss and the target networks are the lines of `gradient_step`.
+    Without sampling, and of `gradient_step` without `zero_grad` and the check for nan.
     """
     learner = make_learner(script, length=17)
     # A part's function gets what the part before has returned.
@@ -527,15 +531,15 @@ def print_threads(args):
     cores = alone(None, torch.get_num_threads)
     title = f"One thread and {cores}, from start to end, with default arguments"
     columns = ["steps per second, 1 / all threads", "an update, 1 / all", "the script takes"]
-    print_header(title, "script", "map", "observations a batch", *columns)
-    for name in args.thread_maps:
+    print_header(title, "script", "environment", "observations a batch", *columns)
+    for task in args.thread_tasks:
         for script in args.scripts:
             speeds = [[], []]
             updates = [[], []]
             for _ in range(args.rounds):
                 for i, threads in enumerate((1, cores)):
                     speed, update, observations, wanted = alone(
-                        None, measure_threads, script, name, args.steps, threads
+                        None, measure_threads, script, task, args.steps, threads
                     )
                     speeds[i].append(speed)
                     updates[i].append(update * 1000)
@@ -543,7 +547,7 @@ def print_threads(args):
             steps_cell = f"{one:,.0f} / {many:,.0f} ({many / one:.2f} x)"
             one, many = map(statistics.median, updates)
             update_cell = f"{one:.1f} / {many:.1f} ms ({one / many:.2f} x)"
-            print_row(script, name, f"{observations:,d}", steps_cell, update_cell, str(wanted))
+            print_row(script, task, f"{observations:,d}", steps_cell, update_cell, str(wanted))
 
 
 def print_replay(args):
@@ -579,14 +583,16 @@ if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
     check_names("--parts", args.parts, PARTS)
     check_names("--scripts", args.scripts, SCRIPTS)
-    check_names("--maps", args.maps + args.replay_maps + args.thread_maps, smaclite_jit.MAPS)
-    for task in args.tasks:
+    check_names("--maps", args.maps + args.replay_maps, smaclite_jit.MAPS)
+    for task in args.tasks + args.thread_tasks:
         if not re.fullmatch("(smaclite|lbf|pz):.+", task):
             example = "smaclite:3m or lbf:Foraging-8x8-2p-2f-v3"
-            usage_error(f"--tasks {task}: give it as family:name, for example {example}")
+            usage_error(
+                f"--tasks, --thread-tasks {task}: give it as family:name, for example {example}"
+            )
 
     versions = f"torch {torch.__version__}, numpy {np.__version__}"
-    print(f"One core of {cpu_name()}, Python {platform.python_version()}, {versions}")
+    print(f"{cpu_name()}, Python {platform.python_version()}, {versions}")
     failed = []
     for part, print_table in PARTS.items():
         if part in args.parts:

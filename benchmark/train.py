@@ -1,9 +1,7 @@
 """Train as a script would, then play 100 greedy episodes with the final and with the best model.
 
-    python benchmark/train.py cleanmarl/qmix.py --env-type smaclite --env-name 3m
-
-What run.py and run_on_ray.py make of a run's command. It works in the current folder, where the
-script leaves `runs`, and writes what the episodes gave to evaluation.json.
+run.py and run_on_ray.py start each run with it, in an empty folder. The script leaves `runs` there,
+and what the episodes gave is in evaluation.json.
 """
 
 import json
@@ -16,7 +14,7 @@ EPISODES = 100
 
 def play(script, best):
     """Means over the episodes of a model."""
-    from cleanmarl import evaluate  # with torch, which the training would have to share memory with
+    from cleanmarl import evaluate  # with torch, which would take memory while the script trains
 
     (run,) = Path("runs").iterdir()
     _, saved = evaluate.load_run(run, best)
@@ -39,8 +37,10 @@ def play(script, best):
 
 def main(script, *arguments):
     code = subprocess.run([sys.executable, script, *arguments], check=False).returncode
-    if code != 0:
-        sys.exit(128 - code if code < 0 else code)  # ended by a signal: in the way of a shell
+    if code < 0:
+        sys.exit(128 - code)  # ended by a signal, in the way of a shell
+    if code > 0:
+        sys.exit(code)
     evaluation = {"final": play(script, best=False), "best": play(script, best=True)}
     Path("evaluation.json").write_text(json.dumps(evaluation) + "\n")
 

@@ -33,11 +33,9 @@ def command(script, *args):
     return [sys.executable, str(REPO / "cleanmarl" / f"{script}.py"), *map(str, args)]
 
 
-def run(script, *args, cwd):
+def run(script, *args, cwd, env=ENVIRON):
     """Run a script as a user would and return its finished process, which must have succeeded."""
-    done = subprocess.run(
-        command(script, *args), cwd=cwd, env=ENVIRON, capture_output=True, text=True
-    )
+    done = subprocess.run(command(script, *args), cwd=cwd, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done
 

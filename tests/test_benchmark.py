@@ -239,7 +239,8 @@ def test_curves_and_runs_of_a_suite(smoke):
 @NEEDS_PROC
 def test_the_table_of_a_suite(smoke):
     table = (smoke.folder / "results" / "smoke.md").read_text()
-    assert "| two_step_game | qmix_lstm | 2 | 2,000 | 8.00 [8.00, 8.00] |" in table
+    figures = "8.00 [8.00, 8.00] | 8.00 [8.00, 8.00] | 8.00 / 8.00 | 2 of 2 seeds (8) |"
+    assert f"| two_step_game | qmix_lstm | 2 | 2,000 | {figures}" in table
     assert "All of the suite was run." in table
 
 
@@ -352,8 +353,8 @@ def test_no_process_outlives_the_driver(program, how, tmp_path, kill_what_is_lef
     # With Ray a run is in a temporary folder. Ray's own must be short, for its sockets.
     env = {"RAY_ADDRESS": "local", "TMPDIR": str(tmp_path), "RAY_TMPDIR": "/tmp"}
     process = start(program, *args, env=env, start_new_session=True)
-    # The run, its four workers and its guard.
-    assert wait_for(lambda: len(processes_in(tmp_path)) >= 6)
+    # The run, its four workers, train.py and the guard.
+    assert wait_for(lambda: len(processes_in(tmp_path)) >= 7)
     pids = [*descendants(process.pid), *processes_in(tmp_path)]
     for training in trainings_in(tmp_path):  # the run and its workers
         os.kill(training, signal.SIGSTOP)  # it would end by itself
@@ -413,19 +414,103 @@ def test_a_folder_that_cannot_be_made_ends_one_run(tmp_path):
     assert "Traceback" not in output
 
 
-@pytest.mark.slow
-def test_runs_wait_where_their_replay_buffers_do_not_fit_together(tmp_path):
-    """A buffer of the smallest game counts as one byte."""
-    args = ("smoke", "--scripts", "qmix", "qmix_memefficient", "--seeds", 1)
-    options = ("--jobs", 2, "--memory", 1.5e-9, "--runs-dir", tmp_path)
-    code, output = run("run", *args, *options)
-    assert code == 0, output
-    said = [line[10:].split(":")[0] for line in output.splitlines()[:-1]]
-    words = [line.split(": ")[1][:5] for line in output.splitlines()[:-1]]
-    assert len(words) == 6
-    assert words[:3] == ["pytho", "pytho", "waits"]
-    assert words[3:] == ["finis", "pytho", "finis"]
-    assert said[2] == said[4] != said[3]
+class FakeProcess:
+    """A run that says how many MB its replay buffer can take, and ends when its time is over."""
+
+    ends_after = 3  # looks at it
+    started = []
+
+    def __init__(self, command, repo, folder):
+        self.name = folder.name
+        self.megabytes = SIZES[self.name]
+        self.looks = 0
+        FakeProcess.started.append(self.name)
+
+    def has_ended(self):
+        self.looks += 1
+        return self.looks > self.ends_after
+
+    def end(self):
+        pass
+
+    def outcome(self):
+        return {"exit_code": 0, "seconds": 1}
+
+    def end_of_log(self):
+        if self.megabytes is None:  # somebody's own script says nothing
+            return ""
+        return f"replay buffer: 7 bytes a step, up to {self.megabytes:,d} MB\n"
+
+
+SIZES = {"seed1": 6_000, "seed2": 5_000, "seed3": 20_000, "seed4": None, "seed5": 1_000}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "started", "postponed"),
+    [
+        ((1, 5), ["seed1", "seed5"], []),
+        ((1, 4, 5), ["seed1", "seed4", "seed5"], []),
+        # 6 + 5 GB do not fit: the second begins again when the first has ended.
+        ((1, 2), ["seed1", "seed2", "seed2"], ["2"]),
+        # More than there is: it runs when no other does.
+        ((3, 5), ["seed3", "seed5", "seed3"], ["3"]),
+        # It is ended once, and waits for the ends of both others.
+        ((1, 3, 5), ["seed1", "seed3", "seed5", "seed3"], ["3"]),
+    ],
+)
+def test_runs_wait_where_their_replay_buffers_do_not_fit_together(
+    seeds, started, postponed, tmp_path, benchmark, monkeypatch, capsys
+):
+    program = benchmark("run")
+    monkeypatch.setattr(program, "Process", FakeProcess)
+    monkeypatch.setattr(FakeProcess, "started", [])
+    line = benchmark("suites").SUITES["smoke"][0]
+    runs = [program.Run(line, seed, tmp_path, 60) for seed in seeds]
+    args = program.Args("smoke", jobs=8, memory=10)
+    assert program.execute(runs, args) == []
+    output = capsys.readouterr().out
+    assert FakeProcess.started == started
+    assert re.findall(r"seed (\d): waits, its replay buffer can take", output) == postponed
+    assert re.findall(r"10\.0 GB \(--memory\)", output) == ["10.0 GB (--memory)"] * len(postponed)
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, None), (2, 2), (-signal.SIGKILL, 137)])
+def test_a_run_is_a_training_and_100_episodes_with_each_model(
+    code, status, tmp_path, benchmark, monkeypatch
+):
+    train_py = benchmark("train")
+    (tmp_path / "runs" / "the_run").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    ended = SimpleNamespace(returncode=code)
+    monkeypatch.setattr(train_py.subprocess, "run", lambda command, check: ended)
+    saved = {"args": {"env_family": "tests.envs", "env_name": "clock"}}
+    monkeypatch.setattr("cleanmarl.evaluate.load_run", lambda run, best: (run, saved))
+    played = []
+
+    def play(args):
+        played.append(args)
+        return {"return": {"mean": 2 if args.best else 1}, "battles_won": {"mean": 0.5}}, False
+
+    monkeypatch.setattr("cleanmarl.evaluate.run", play)
+    if code != 0:
+        with pytest.raises(SystemExit) as end:
+            train_py.main("my_qmix.py")
+        assert end.value.code == status
+        assert not (tmp_path / "evaluation.json").exists()
+        return
+    train_py.main("my_qmix.py", "--seed", "1")
+    assert json.loads((tmp_path / "evaluation.json").read_text()) == {
+        "final": {"return": 1, "battle_won": 0.5},
+        "best": {"return": 2, "battle_won": 0.5},
+    }
+    for args in played:
+        assert args.run == "runs/the_run"
+        assert args.episodes == 100
+        assert (args.script, args.env_family, args.env_name) == (
+            "my_qmix.py",
+            "tests.envs",
+            "clock",
+        )
 
 
 def test_a_seed_that_is_given_twice_runs_once(benchmark):
@@ -485,7 +570,7 @@ def test_loops_are_counted(script, env, steps, stuck, tmp_path):
 def test_speed_has_every_table():
     few = "--steps 200 --rounds 1 --seconds 0.01 --num-envs 2 --maps 3m --replay-maps 3m".split()
     chosen = "--tasks lbf:Foraging-5x5-2p-1f-v3 --scripts qmix qmix_lstm".split()
-    parts = "--parts environments simulator scripts updates replay".split()
+    parts = "--parts environments simulator scripts updates replay".split()  # the fast ones
     code, output = run("speed", *few, *chosen, *parts)
     assert code == 0, output
     rows = []
@@ -524,20 +609,20 @@ def test_speed_counts_the_calls_of_a_small_update():
 
 @pytest.mark.slow
 def test_speed_compares_one_thread_with_all():
-    chosen = "--scripts qmix --thread-maps 3m --rounds 1 --steps 1000".split()
+    chosen = "--scripts qmix --thread-tasks smaclite:3m --rounds 1 --steps 1000".split()
     code, output = run("speed", "--parts", "threads", *chosen)
     assert code == 0, output
     ratio = r"[\d.,]+ / [\d.,]+ (?:ms )?\([\d.]+ x\)"
     # The tests have one thread (tests/__init__.py).
-    row = rf"^\| qmix \| 3m \| 1,\d\d\d \| {ratio} \| {ratio} \| 1 \|$"
+    row = rf"^\| qmix \| smaclite:3m \| 1,\d\d\d \| {ratio} \| {ratio} \| 1 \|$"
     assert re.search(row, output, re.MULTILINE), output
 
 
 def test_speed_says_that_there_was_no_update():
-    chosen = "--scripts qmix --thread-maps 3m --rounds 1 --steps 100".split()
+    chosen = "--scripts qmix --thread-tasks smaclite:3m --rounds 1 --steps 100".split()
     code, output = run("speed", "--parts", "threads", *chosen)
     assert code == 1
-    assert "qmix.py has no update in 100 steps on 3m: raise --steps" in output
+    assert "qmix.py has no update in 100 steps of smaclite:3m: raise --steps" in output
 
 
 @pytest.mark.slow
@@ -612,10 +697,10 @@ def test_what_cannot_work_is_one_line(tmp_path):
     for program in ("run", "plot"):
         error = "there is no suite smok: take one of tasks, choice, lstm, smaclite, lbf, smoke"
         assert run(program, "smok") == (2, f"{program}.py: {error}\n")
-    code, output = run("run", "smaclite", "--envs", "4m")
+    code, output = run("run", "tasks", "--envs", "4m")
     assert code == 2
     assert "--envs 4m" in output
-    assert "3m, MMM, 2s3z" in output
+    assert "MMM, 2s3z, 3m" in output
     assert output.count("\n") == 1
     code, output = run("plot", "smoke", "--runs-dir", tmp_path, "--results-dir", tmp_path)
     assert code == 2

@@ -15,6 +15,7 @@ from cleanmarl import __version__
 from cleanmarl.env_wrappers import make_env
 from tests.helpers import (
     CLOCK,
+    ENVIRON,
     PZ,
     REPO,
     SCRIPTS,
@@ -231,6 +232,19 @@ def test_the_same_command_gives_the_same_run(script, env, tmp_path):
     assert runs[0] == runs[1]
     for tag in ("rollout/ep_length", "train/loss", "train/grads"):
         assert runs[0][tag] != runs[2][tag]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["qmix", "qmix_lstm"])
+def test_the_same_command_gives_the_same_run_with_two_threads(script, tmp_path):
+    few = words("--total-timesteps 720 --batch-size 167 --eval-steps 1000 --num-eval-ep 1")
+    runs = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        run(script, *CLOCK, *few, cwd=tmp_path / name, env=ENVIRON | {"OMP_NUM_THREADS": "2"})
+        runs.append(without_time(scalars(tmp_path / name)))
+    assert runs[0] == runs[1]
+    assert runs[0]["train/num_updates"][-1][1] > 0
 
 
 def test_parallel_environments_differ_from_each_other(tmp_path, monkeypatch):
