@@ -80,9 +80,10 @@ def trainings_in(folder):
     """The runs among the processes of a folder, with their workers but without their guards."""
     found = []
     for pid in processes_in(folder):
-        program = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1]
-        if Path(program).parent.name == "cleanmarl":
-            found.append(pid)
+        with contextlib.suppress(OSError):  # it has just ended
+            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            if len(words) > 1 and Path(words[1]).parent.name == "cleanmarl":
+                found.append(pid)
     return found
 
 

@@ -4,14 +4,16 @@ import json
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 from ray.cluster_utils import Cluster
 
 from tests.helpers import scalars
-from tests.test_benchmark import NEEDS_PROC, run, start, trainings_in, wait_for
+from tests.test_benchmark import NEEDS_PROC, run, smoke, start, trainings_in, wait_for
 
 pytestmark = [pytest.mark.slow, NEEDS_PROC]
+__all__ = ["smoke"]  # a fixture: the suite, run without Ray
 
 
 @pytest.fixture
@@ -36,24 +38,17 @@ def without_time(logged):
     return {tag: events for tag, events in logged.items() if not tag.startswith("time/")}
 
 
-def test_both_nodes_run_a_suite_with_the_results_of_one_machine(nodes, tmp_path):
+def test_both_nodes_run_a_suite_with_the_results_of_one_machine(smoke, nodes, tmp_path):
     address, _ = nodes
-    there = tmp_path / "there"
-    here = tmp_path / "here"
-    suite = ("smoke", "--scripts", "qmix", "qmix_lstm")
-    code, output = run(
-        "run_on_ray", *suite, "--seeds", 1, 2, "--runs-dir", there, env={"RAY_ADDRESS": address}
-    )
+    suite = ("smoke", "--scripts", "qmix", "qmix_lstm", "--seeds", 1, "--runs-dir", tmp_path)
+    code, output = run("run_on_ray", *suite, env={"RAY_ADDRESS": address})
     assert code == 0, output
-    assert len(statuses(there)) == 4
-    assert len({status["node"] for status in statuses(there)}) == 2
-    code, output = run("run", *suite, "--seeds", 1, "--runs-dir", here)
-    assert code == 0, output
-    folders = list(here.glob("smoke/two_step_game/*/seed1"))
-    assert len(folders) == 2
-    for folder in folders:
-        its_twin = there / folder.relative_to(here)
-        assert without_time(scalars(its_twin)) == without_time(scalars(folder))
+    assert len({status["node"] for status in statuses(tmp_path)}) == 2
+    for script in ("qmix", "qmix_lstm"):
+        folder = Path("smoke", "two_step_game", script, "seed1")
+        there = scalars(tmp_path / folder)
+        here = scalars(smoke.folder / "runs" / folder)
+        assert without_time(there) == without_time(here)
 
 
 def test_a_node_that_dies_takes_its_run_along_and_no_other(nodes, tmp_path):
