@@ -515,8 +515,8 @@ if __name__ == "__main__":
                 training_age = num_episodes - args.batch_size  # in episodes
                 if training_age >= 0 and training_age % args.train_freq == 0:
                     batch = buffer.sample(args.batch_size)
-                    # More threads pay only from about 2,000 observations on.
-                    large = batch["actions"].numel() >= 2000
+                    # More threads pay only from some 4,000 observations on.
+                    large = batch["actions"].numel() >= 4000
                     torch.set_num_threads(num_threads if large else 1)
                     td_target = compute_td_target(
                         q_network, target_q_network, target_mixer, batch, args

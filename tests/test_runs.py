@@ -196,8 +196,8 @@ def test_the_log_names_the_arguments_the_version_and_the_speed(script, tmp_path,
         assert 0 < step / steps_per_second <= time.time() - before
 
 
-# Episodes of the clock have four steps and three agents: 166 of them are 1,992 observations.
-@pytest.mark.parametrize(("batch_size", "threads"), [(166, 1), (167, 7)])
+# Episodes of the clock have four steps and three agents: 333 of them are 3,996 observations.
+@pytest.mark.parametrize(("batch_size", "threads"), [(333, 1), (334, 7)])
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_large_batches_have_as_many_threads_as_torch_takes_by_itself(
     script, batch_size, threads, tmp_path, monkeypatch
@@ -205,7 +205,7 @@ def test_large_batches_have_as_many_threads_as_torch_takes_by_itself(
     set_to = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     monkeypatch.setattr(torch, "set_num_threads", set_to.append)
-    few = ("--total-timesteps", 720, "--eval-steps", 1000, "--num-eval-ep", 1)
+    few = ("--total-timesteps", 1400, "--eval-steps", 1000, "--num-eval-ep", 1)
     arguments = (*CLOCK, *few, "--batch-size", batch_size)
     program = run_here(script, *arguments, cwd=tmp_path, monkeypatch=monkeypatch)
     assert program["num_updates"] > 0
@@ -237,7 +237,7 @@ def test_the_same_command_gives_the_same_run(script, env, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("script", ["qmix", "qmix_lstm"])
 def test_the_same_command_gives_the_same_run_with_two_threads(script, tmp_path):
-    few = words("--total-timesteps 720 --batch-size 167 --eval-steps 1000 --num-eval-ep 1")
+    few = words("--total-timesteps 1400 --batch-size 334 --eval-steps 1000 --num-eval-ep 1")
     runs = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
