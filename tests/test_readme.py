@@ -60,7 +60,8 @@ def test_links_lead_somewhere(page):
 
 def test_the_readme_quotes_the_published_table():
     # Without the steps of the runs, the 100 episodes that they lack, and the figures of other code.
-    published = [row[:3] + row[4:6] + row[7:-1] for row in rows_of(RESULTS / "smaclite.md", "# Suite")]
+    rows = rows_of(RESULTS / "smaclite.md", "# Suite")
+    published = [row[:3] + row[4:6] + row[7:-1] for row in rows]
     quoted = rows_of(REPO / "README.md", "## What it reaches")
     assert len(quoted) >= 6
     for row in quoted:
