@@ -40,15 +40,22 @@ def without_time(logged):
 
 def test_both_nodes_run_a_suite_with_the_results_of_one_machine(smoke, nodes, tmp_path):
     address, _ = nodes
-    suite = ("smoke", "--scripts", "qmix", "qmix_lstm", "--seeds", 1, "--runs-dir", tmp_path)
-    code, output = run("run_on_ray", *suite, env={"RAY_ADDRESS": address})
-    assert code == 0, output
+    suite = ("smoke", "--scripts", "qmix", "qmix_lstm", "--seeds", 1, -1, "--runs-dir", tmp_path)
+    code, output = run("run_on_ray", *suite, "--progress", 1, env={"RAY_ADDRESS": address})
+    assert code == 1, output
+    assert "2 runs finished, 2 failed:" in output
+    assert " left, evaluation: return " in output  # a progress line
     assert len({status["node"] for status in statuses(tmp_path)}) == 2
     for script in ("qmix", "qmix_lstm"):
+        assert f"  {script}  seed 1: finished" in output
+        assert f"  {script}  seed -1: FAILED (exit code 2), the end of" in output
+        assert f"    {script}.py: --seed -1 is out of range" in output
         folder = Path("smoke", "two_step_game", script, "seed1")
         there = scalars(tmp_path / folder)
         here = scalars(smoke.folder / "runs" / folder)
         assert without_time(there) == without_time(here)
+        assert list((tmp_path / folder).glob(f"runs/{script}__pz__two_step_game__1__*/model.pt"))
+        assert "eval/ep_reward" in (tmp_path / folder / "log.txt").read_text()
 
 
 def test_a_node_that_dies_takes_its_run_along_and_no_other(nodes, tmp_path):
