@@ -37,11 +37,10 @@ class Lift(ParallelEnv):
         return (self.positions / (LENGTH - 1)).astype(np.float32)
 
     def reset(self, seed=None, options=None):
-        if (
-            seed is not None
-        ):  # given once, at the first reset: later episodes go on with the same generator
+        if seed is not None:
             self.rng = np.random.default_rng(seed)
-        self.agents, self.t = list(self.possible_agents), 0  # `agents`: who is still playing
+        self.agents = list(self.possible_agents)  # who is still playing
+        self.t = 0
         self.positions = self.rng.integers(LENGTH, size=2)
         return self.observe(), {agent: {} for agent in self.agents}
 
@@ -52,10 +51,10 @@ class Lift(ParallelEnv):
             0, LENGTH - 1
         )
         self.t += 1
-        cut_off = (
-            self.t >= TIME_LIMIT and not lifted
-        )  # the time limit truncates, the task does not end
-        here, self.agents = self.agents, [] if lifted or cut_off else self.agents
+        cut_off = self.t >= TIME_LIMIT and not lifted  # truncated: the task itself goes on
+        here = self.agents
+        if lifted or cut_off:
+            self.agents = []
         # The scripts add rewards up over the agents: halves make 1 for the team.
         each = {"rewards": lifted / 2, "terminations": lifted, "truncations": cut_off}
         rewards, terminations, truncations = (dict.fromkeys(here, value) for value in each.values())
