@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -435,33 +435,36 @@ def measure_calls(script):
     Without sampling, and of `gradient_step` without `zero_grad` and the check for nan.
     """
     learner = make_learner(script, length=17)
-    # A part's function gets what the part before has returned.
-    parts = {
-        "TD target": lambda _: compute_td_target(learner),
-        "loss": lambda td_target: compute_loss(learner, td_target),
-        "backward": lambda loss: loss.backward(),
-        "gradient norm": lambda _: torch.nn.utils.clip_grad_norm_(learner.parameters, math.inf),
-        "optimizer": lambda _: learner.optimizer.step(),
-        "target networks": lambda _: learner.module.soft_update(
-            learner.target_parameters, learner.parameters, 0.01
-        ),
-    }
     calls = {}
-    seconds = {part: [] for part in parts}
+    seconds = defaultdict(list)
+
+    @contextlib.contextmanager
+    def measured(part, update):
+        if update == 1:  # update 0 makes the optimizer's state
+            with torch.profiler.profile() as profiler:
+                yield
+            operators = [event.name for event in profiler.events()]
+            calls[part] = sum(name.startswith("aten::") for name in operators)
+        else:
+            start = time.perf_counter()
+            yield
+            seconds[part].append(time.perf_counter() - start)
+
     for i in range(300):
         learner.optimizer.zero_grad()
-        result = None
-        for part, function in parts.items():
-            if i == 1:  # the first update makes the optimizer's state
-                with torch.profiler.profile() as profiler:
-                    result = function(result)
-                operators = [event.name for event in profiler.events()]
-                calls[part] = sum(name.startswith("aten::") for name in operators)
-            else:
-                start = time.perf_counter()
-                result = function(result)
-                seconds[part].append(time.perf_counter() - start)
-    return {part: (calls[part], statistics.median(seconds[part])) for part in parts}
+        with measured("TD target", i):
+            td_target = compute_td_target(learner)
+        with measured("loss", i):
+            loss = compute_loss(learner, td_target)
+        with measured("backward", i):
+            loss.backward()
+        with measured("gradient norm", i):
+            torch.nn.utils.clip_grad_norm_(learner.parameters, math.inf)
+        with measured("optimizer", i):
+            learner.optimizer.step()
+        with measured("target networks", i):
+            learner.module.soft_update(learner.target_parameters, learner.parameters, 0.01)
+    return {part: (calls[part], statistics.median(times)) for part, times in seconds.items()}
 
 
 # Tables
