@@ -53,6 +53,7 @@ RECOMMENDED = "--normalize-reward --double-q --clip-gradients 10"
 CHOICES = {
     "default": "",
     "recommended": RECOMMENDED,
+    "normalize_reward alone": "--normalize-reward",
     "without normalize_reward": "--double-q --clip-gradients 10",
     "without double_q": "--normalize-reward --clip-gradients 10",
     "without clip_gradients": "--normalize-reward --double-q",
