@@ -209,9 +209,9 @@ class TeamEnv(gym.Env):
 class SMACliteEnv(TeamEnv):
     """A map of ``smaclite_jit``, or of the original ``smaclite``, with SMAC's episode limit."""
 
-    def __init__(self, env_name, package, agent_ids, seed, **render_kwargs):
+    def __init__(self, env_name, package, agent_ids, seed, render_mode):
         arguments = get_map(env_name, package)
-        env = gym.make(**arguments, disable_env_checker=True, **render_kwargs)
+        env = gym.make(**arguments, disable_env_checker=True, render_mode=render_mode)
         self.max_episode_steps = arguments["max_episode_steps"]
         self.battle = env.unwrapped
         obs_dims = [self.battle.obs_size] * self.battle.n_agents
@@ -234,16 +234,16 @@ class LBFEnv(TeamEnv):
     terminates. Its renderer needs OpenGL, so the pictures are our own.
     """
 
-    def __init__(self, env_name, agent_ids, seed, **render_kwargs):
+    def __init__(self, env_name, agent_ids, seed, render_mode):
         spec = get_lbf_spec(env_name)
         self.max_episode_steps = spec.kwargs["max_episode_steps"]
         spec.max_episode_steps = self.max_episode_steps  # gymnasium's TimeLimit truncates
         spec.kwargs["max_episode_steps"] = np.inf  # lbforaging itself would terminate
         env = gym.make(spec, disable_env_checker=True)
         env.metadata = env.metadata | {"render_modes": ["human", "rgb_array"]}
-        if render_kwargs:
+        if render_mode is not None:
             lbf = importlib.import_module("cleanmarl.rendering.lbf")  # needs pygame
-            env = lbf.Drawing(env, **render_kwargs)
+            env = lbf.Drawing(env, render_mode)
         obs_dims = [gym.spaces.flatdim(space) for space in env.observation_space]
         action_dims = [int(space.n) for space in env.action_space]
         super().__init__(env, obs_dims, action_dims, sum(obs_dims), agent_ids, seed)
@@ -277,8 +277,8 @@ class PettingZooEnv(TeamEnv):
 
     seeds_every_reset = True
 
-    def __init__(self, env_name, env_family, agent_ids, seed, **render_kwargs):
-        env = make_parallel_env(env_name, env_family, **render_kwargs)
+    def __init__(self, env_name, env_family, agent_ids, seed, render_mode):
+        env = make_parallel_env(env_name, env_family, render_mode)
         self.name = env_name
         self.check_is_parallel(env)
         if seed is None:
@@ -343,21 +343,20 @@ class PettingZooEnv(TeamEnv):
         except ValueError:  # Python cannot tell the signature
             pass
 
-    def check_numbers(self, what, value, size=None):
-        """Return `value` as an array. Raise a UsageError if it is not `size` finite numbers."""
+    def check_numbers(self, what, value):
+        """Return `value` as an array. Raise a UsageError if it is not finite numbers."""
         try:
             numbers = np.asarray(value)
         except ValueError:  # lists of different lengths
             numbers = np.array(None)
         if numbers.dtype.kind not in "biuf":
             raise self.problem(f"gives a {type(value).__name__} for {what}: expected numbers")
-        if numbers.size == 0 or numbers.size != (size or numbers.size):
-            expected = size or "at least 1"
-            raise self.problem(f"gives {numbers.size} numbers for {what}: expected {expected}")
+        if numbers.size == 0:
+            raise self.problem(f"gives 0 numbers for {what}: expected at least 1")
         with np.errstate(over="ignore"):
             finite = np.isfinite(numbers.astype(np.float32))
         if not finite.all():
-            value = numbers[~finite].flat[0] if numbers.ndim else numbers
+            value = numbers[~finite].flat[0]
             raise self.problem(f"gives {value} for {what}: expected finite numbers of float32")
         return numbers
 
@@ -401,6 +400,11 @@ class PettingZooEnv(TeamEnv):
                 avail_actions[i] = False
                 avail_actions[i, 0] = True
                 continue
+            if agent not in observations:
+                raise self.problem(
+                    f"gives no observation to {agent!r}: expected one for each of `agents`, and a "
+                    "last one for those who are cut off when all are"
+                )
             features, mask = self.split(i, observations[agent], infos.get(agent))
             obs[i, : self.obs_dims[i]] = self.flatten(i, features)
             if mask is not None:
@@ -488,7 +492,8 @@ def has_state(env):
 
 def find_max_cycles(env):
     """The greatest number of steps in an episode, if the environment says it as PettingZoo does."""
-    for holder in (env, env.unwrapped, getattr(env.unwrapped, "env", None)):
+    inner = getattr(env, "unwrapped", env)
+    for holder in (env, inner, getattr(inner, "env", None)):
         max_cycles = getattr(holder, "max_cycles", None)
         if isinstance(max_cycles, int) and max_cycles > 0:
             return max_cycles
@@ -535,21 +540,16 @@ def get_lbf_spec(env_name):
     are known by their names.
     """
     importlib.import_module("lbforaging")  # registers its environments
-    grid = re.fullmatch(r"Foraging-grid(?:-(\d+)s)?-(\d+)x(\d+)-(\d+)p-(\d+)f(-coop)?-v3", env_name)
-    if grid is None or env_name in gym.registry:
+    grid = re.fullmatch(r"Foraging-grid(?:-(\d+)s)?(-\d+x.+)", env_name)
+    if grid is None or f"Foraging{grid[2]}" not in gym.registry:
         ids = [name for name in gym.registry if name.startswith("Foraging-")]
         check_name("--env-name", env_name, ids)
         return copy.deepcopy(gym.spec(env_name))
-    sight, rows, columns, players, food, coop = grid.groups()
-    spec = copy.deepcopy(gym.spec("Foraging-8x8-2p-1f-v3"))
-    spec.kwargs |= {
-        "field_size": (int(rows), int(columns)),
-        "players": int(players),
-        "max_num_food": int(food),
-        "sight": int(sight or rows),
-        "force_coop": coop is not None,
-        "grid_observation": True,
-    }
+    sight, task = grid.groups()
+    spec = copy.deepcopy(gym.spec(f"Foraging{task}"))  # the same task, observed as numbers
+    spec.kwargs["grid_observation"] = True
+    if sight is not None:
+        spec.kwargs["sight"] = int(sight)
     spec.entry_point = make_grid_foraging
     return spec
 
@@ -569,7 +569,7 @@ def make_grid_foraging(**kwargs):
     return GridForagingEnv(**kwargs)
 
 
-def make_parallel_env(env_name, env_family, render_mode=None):
+def make_parallel_env(env_name, env_family, render_mode):
     """Make a parallel environment.
 
     The family ``mpe`` is the package mpe2, PettingZoo's families are in ``pettingzoo``, and any
@@ -579,29 +579,22 @@ def make_parallel_env(env_name, env_family, render_mode=None):
     it observes may depend on it, and shall be the same in training, evaluation and filming.
     """
     parallel_env = find_parallel_env(env_name, env_family)
-    if render_mode == "human":
-        env = parallel_env(render_mode="human")
-        error = None
-        wanted = "human"
-    else:
-        wanted = "rgb_array"
-        try:
-            env = parallel_env(render_mode="rgb_array")
-            error = None
-        except Exception as raised:  # it takes no render_mode or not this one, or has a bug
-            error = raised
-    if error is None:
-        modes = (getattr(env, "metadata", None) or {}).get("render_modes", [wanted])
+    wanted = render_mode or "rgb_array"
+    cause = None
+    try:
+        env = parallel_env(render_mode=wanted)
+        modes = getattr(env, "metadata", {}).get("render_modes", [wanted])
         if wanted in modes:
             return env
         reason = f"it has no render_mode {wanted!r}"
-    elif "'render_mode'" in str(error):
-        reason = "it takes no render_mode"
-    else:
+    except Exception as error:  # it takes no render_mode or not this one, or has a bug
+        cause = error
         reason = f"render_mode {wanted!r} leads to {type(error).__name__}: {error}"
+        if "'render_mode'" in str(error):
+            reason = "it takes no render_mode"
     env = parallel_env()  # raises what is a bug in any case
     if render_mode is not None:
-        raise UsageError(f"--env-name: {env_name} cannot be drawn, {reason}") from error
+        raise UsageError(f"--env-name: {env_name} cannot be drawn, {reason}") from cause
     return env
 
 
@@ -633,9 +626,12 @@ def find_parallel_env(env_name, env_family):
         if missing in PACKAGES or not missing or missing.split(".")[0] == own:
             raise
         # No advice to install it: a name that is misspelt may be a stranger's package.
+        frames = traceback.extract_tb(error.__traceback__)
+        *_, importing = (frame for frame in frames if "importlib" not in frame.filename)
         raise UsageError(
             f"--env-type pz: {module_name} needs the module {missing}, which is not to be found "
-            f"here ({find_import(error)}): install what has it, or correct the name"
+            f"here ({importing.filename}, line {importing.lineno}): install what has it, or "
+            "correct the name"
         ) from error
     if hasattr(module, "parallel_env"):
         return module.parallel_env
@@ -646,14 +642,6 @@ def find_parallel_env(env_name, env_family):
             "aec_to_parallel of pettingzoo.utils.conversions"
         )
     raise UsageError(f"--env-name: {module_name} {problem}")
-
-
-def find_import(error):
-    """Where a module has been imported that is missing: file and line."""
-    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-        if "importlib" not in frame.f_code.co_filename:
-            return f"{frame.f_code.co_filename}, line {line}"
-    return "its import"
 
 
 def make_pettingzoo_env(env_name, env_family, **render_kwargs):
@@ -733,19 +721,16 @@ def make_env(
     """
     check_name("--env-type", env_type, ["smaclite", "smaclite_upstream", "pz", "lbf"])
     check_name("render_mode", render_mode or "human", ["human", "rgb_array"])
-    render_kwargs = {}  # not every environment takes a render_mode
-    if render_mode is not None:
-        render_kwargs["render_mode"] = render_mode
     try:
         with NO_EXIT:
             if env_type == "smaclite":
-                env = SMACliteEnv(env_name, "smaclite_jit", agent_ids, seed, **render_kwargs)
+                env = SMACliteEnv(env_name, "smaclite_jit", agent_ids, seed, render_mode)
             elif env_type == "smaclite_upstream":
-                env = SMACliteEnv(env_name, "smaclite", agent_ids, seed, **render_kwargs)
+                env = SMACliteEnv(env_name, "smaclite", agent_ids, seed, render_mode)
             elif env_type == "pz":
-                env = PettingZooEnv(env_name, env_family, agent_ids, seed, **render_kwargs)
+                env = PettingZooEnv(env_name, env_family, agent_ids, seed, render_mode)
             else:
-                env = LBFEnv(env_name, agent_ids, seed, **render_kwargs)
+                env = LBFEnv(env_name, agent_ids, seed, render_mode)
     except ModuleNotFoundError as error:
         if env_type == "pz" and error.name not in PACKAGES:
             raise  # a bug in somebody's environment
@@ -796,7 +781,7 @@ def check_env(env: TeamEnv) -> None:
     env.env = checked
     env.step_limit = math.inf  # one is said to be reached in training
     try:
-        seed_generators(env.first_seed, 0)
+        seed_generators(0, 0)
         play_randomly(env)
     finally:
         env.env, env.first_seed, env.step_limit = kept
@@ -855,27 +840,20 @@ class CheckedEnv:
             self.check_dictionary(f"the {what} of reset()", values)
         if not self.env.agents:
             raise problem("has no agents after reset(): expected the list of those who play")
-        self.check_observations(observations, infos)
+        self.check_observations(observations, infos, terminations={}, truncations={})
         return result
 
     def step(self, actions):
         problem = self.team.problem
+        names = ("observations", "rewards", "terminations", "truncations", "infos")
         result = self.env.step(actions)
         self.num_steps += 1
         if not isinstance(result, tuple) or len(result) != 5:
             kind = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
-            parts = "(observations, rewards, terminations, truncations, infos)"
-            raise problem(f"has a step() that returns {kind}: expected {parts}")
-        observations, rewards, terminations, truncations, infos = result
-        named = {
-            "observations": observations,
-            "rewards": rewards,
-            "terminations": terminations,
-            "truncations": truncations,
-            "infos": infos,
-        }
-        for what, values in named.items():
+            raise problem(f"has a step() that returns {kind}: expected ({', '.join(names)})")
+        for what, values in zip(names, result):
             self.check_dictionary(f"the {what} of step()", values)
+        observations, rewards, terminations, truncations, infos = result
         for agent, reward in rewards.items():
             self.check_agent(agent, "a reward")
             if np.size(reward) > 1:
@@ -883,13 +861,18 @@ class CheckedEnv:
                     f"gives {np.size(reward)} numbers for the reward of {agent!r}: expected one. "
                     "momaland's LinearizeReward, in a module of your own, weighs them into one"
                 )
-            self.team.check_numbers(f"the reward of {agent!r}", reward, 1)
-        for what in ("terminations", "truncations"):
-            for agent, value in named[what].items():
+            self.team.check_numbers(f"the reward of {agent!r}", reward)
+        for what, values in (("terminations", terminations), ("truncations", truncations)):
+            for agent, value in values.items():
                 if np.size(value) != 1 or np.asarray(value).dtype.kind not in "biuf":
                     raise problem(f"gives {value!r} in {what} of {agent!r}: expected a bool")
         self.check_observations(observations, infos, terminations, truncations)
         return result
+
+    def state(self):
+        state = self.env.state()
+        self.team.check_numbers("state()", state)
+        return state
 
     def check_dictionary(self, what, values):
         if not isinstance(values, dict):
@@ -903,16 +886,14 @@ class CheckedEnv:
                 f"which are {self.team.agents}"
             )
 
-    def check_observations(self, observations, infos, terminations=None, truncations=None):
-        """Look at what those who play observe, and at their action masks."""
+    def check_observations(self, observations, infos, terminations, truncations):
+        """Look at what those who play or are cut off observe, and at their action masks."""
         for agent in self.env.agents:
             self.check_agent(agent, "a place in `agents`")
-            if (terminations or {}).get(agent) or (truncations or {}).get(agent):
-                continue
-            if agent not in observations:
-                raise self.team.problem(
-                    f"gives no observation to {agent!r}: expected one for each of `agents`"
-                )
+        for agent in self.team.agents:
+            shown = agent in self.env.agents or truncations.get(agent)
+            if agent not in observations or not shown or terminations.get(agent):
+                continue  # one that is missing is found when the team's observation is made
             info = infos.get(agent)
             if info is not None and not isinstance(info, dict):
                 kind = type(info).__name__
@@ -920,10 +901,6 @@ class CheckedEnv:
                     f"gives a {kind} for the info of {agent!r}: expected a dict"
                 )
             self.check_observation(agent, observations[agent], info)
-        # Those who are cut off keep their last observation, to bootstrap from.
-        for agent, is_cut_off in (truncations or {}).items():
-            if is_cut_off and agent in observations and agent in self.team.agents:
-                self.check_observation(agent, observations[agent], infos.get(agent))
 
     def check_observation(self, agent, observation, info):
         """Look at what an agent observes, and at its action mask."""
@@ -953,7 +930,7 @@ class CheckedEnv:
         if mask is None:
             return
         what = f"the action mask of {agent!r}"
-        mask = team.check_numbers(what, mask, team.action_dims[i])
+        mask = team.check_numbers(what, mask)
         if not np.isin(mask, (0, 1)).all():
             raise team.problem(f"gives {mask.tolist()} for {what}: expected 0 and 1")
         if not mask.any() and agent not in self.waiting_agents:
@@ -1078,9 +1055,8 @@ def sendable_errors():
 
 
 def seed_generators(seed, process):
-    """Seed the generators of Python, NumPy and torch, for a process other than the main one."""
-    entropy = None if seed is None else [seed, process]
-    value = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    """Seed the generators of Python, NumPy and torch: the check is process 0, worker i is i + 1."""
+    value = int(np.random.SeedSequence([seed, process]).generate_state(1)[0])
     random.seed(value)
     np.random.seed(value)
     torch.manual_seed(value)

@@ -79,6 +79,7 @@ def play(env, num_steps):
 
 REFUSED = [
     ("StateShrinks", ["2 numbers for state()", "expected 3"]),
+    ("StateLater", ["nan for state()", "expected finite numbers"]),
     ("ShortMask", ["1 numbers for the action mask of 'agent_0'", "expected 3"]),
     ("OddMask", ["the action mask of 'agent_0'", "expected 0 and 1"]),
     ("RewardVector", ["2 numbers for the reward of 'agent_0'", "expected one", "LinearizeReward"]),
@@ -88,6 +89,7 @@ REFUSED = [
     ("TooLarge", ["the observation of 'agent_0'", "expected finite numbers of float32"]),
     ("ShortObservation", ["1 numbers for the observation of 'agent_0'", "expected 3"]),
     ("MissingObservation", ["no observation to 'agent_2'", "expected one for each of `agents`"]),
+    ("NothingAtTheEnd", ["no observation to 'agent_0'", "a last one for those who are cut off"]),
     ("NewAgent", ["'stranger'", "possible_agents"]),
     ("ListOfInfos", ["a list for the infos of step()", "expected a dictionary by agent"]),
     ("FourResults", ["step() that returns 4 values", "expected (observations, rewards,"]),
@@ -175,7 +177,9 @@ def test_the_check_says_nothing_of_good_ones(args, capsys):
     assert captured.out == ""
 
 
-@pytest.mark.parametrize("name", ["RewardOfOne", "SpacesLater", "Goal", "Endless", "WantsSeed"])
+@pytest.mark.parametrize(
+    "name", ["RewardOfOne", "SpacesLater", "Goal", "Endless", "WantsSeed", "NoSubclass"]
+)
 def test_odd_ones_that_work(name, make):
     env = make(name)
     check_env(env)
@@ -693,7 +697,15 @@ def test_grid_observations_of_lbf(env_name, players, width, food):
     assert env.max_episode_steps == 50
 
 
-@pytest.mark.parametrize("env_name", ["Foraging-grid-5x5-2p-1f-v9", "Foraging-grid-2p-v3"])
+@pytest.mark.parametrize(
+    "env_name",
+    [
+        "Foraging-grid-5x5-2p-1f-v9",
+        "Foraging-grid-2p-v3",
+        "Foraging-grid-5x5-0p-1f-v3",
+        "Foraging-grid-5x5-30p-1f-v3",  # more players than cells
+    ],
+)
 def test_grids_that_do_not_exist(env_name):
     with pytest.raises(UsageError, match="--env-name: there is no"):
         make_env("lbf", env_name)

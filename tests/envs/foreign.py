@@ -35,6 +35,13 @@ class StateShrinks(Clock):
         return np.ones(len(self.agents), np.float32)
 
 
+class StateLater(Clock):
+    """Its `state()` is a number at first, and none once the clock runs."""
+
+    def state(self):
+        return np.full(3, np.nan if self.t else 1, np.float32)
+
+
 class StateIsData(Clock):
     """Its `state` is no method."""
 
@@ -181,6 +188,13 @@ class MissingObservation(StepResults):
 
     def observations(self, values):
         return {agent: row for agent, row in values.items() if agent != "agent_2"}
+
+
+class NothingAtTheEnd(StepResults):
+    """Who is cut off gets no last observation: `agents` is empty by then."""
+
+    def observations(self, values):
+        return {agent: values[agent] for agent in self.agents}
 
 
 class NewAgent(StepResults):
@@ -359,6 +373,27 @@ class Exits(Clock):
     def close(self):
         if self.where == "close":
             sys.exit()
+
+
+class NoSubclass:
+    """Has all of the API, and is no subclass of PettingZoo's."""
+
+    def __init__(self):
+        clock = Clock()
+        self.possible_agents = clock.possible_agents
+        self.action_space = clock.action_space
+        self.observation_space = clock.observation_space
+        self.clock = clock
+
+    @property
+    def agents(self):
+        return self.clock.agents
+
+    def reset(self, seed=None, options=None):
+        return self.clock.reset(seed, options)
+
+    def step(self, actions):
+        return self.clock.step(actions)
 
 
 class NoEnvironment(ParallelEnv):
