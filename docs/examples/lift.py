@@ -47,17 +47,17 @@ class Lift(ParallelEnv):
     def step(self, actions):
         choices = np.array([actions[agent] for agent in self.possible_agents])
         lifted = bool((choices == LIFT).all()) and set(self.positions.tolist()) == {0, LENGTH - 1}
-        self.positions = (self.positions + (choices == RIGHT) - (choices == LEFT)).clip(
-            0, LENGTH - 1
-        )
+        moved = self.positions + (choices == RIGHT) - (choices == LEFT)
+        self.positions = moved.clip(0, LENGTH - 1)
         self.t += 1
         cut_off = self.t >= TIME_LIMIT and not lifted  # truncated: the task itself goes on
         here = self.agents
         if lifted or cut_off:
             self.agents = []
         # The scripts add rewards up over the agents: halves make 1 for the team.
-        each = {"rewards": lifted / 2, "terminations": lifted, "truncations": cut_off}
-        rewards, terminations, truncations = (dict.fromkeys(here, value) for value in each.values())
+        rewards = dict.fromkeys(here, lifted / 2)
+        terminations = dict.fromkeys(here, lifted)
+        truncations = dict.fromkeys(here, cut_off)
         return self.observe(), rewards, terminations, truncations, {agent: {} for agent in here}
 
 

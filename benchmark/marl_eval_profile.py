@@ -1,0 +1,56 @@
+"""Draw marl-eval's performance profile of a suite, over the tasks where all of its lines were run.
+
+    python benchmark/marl_eval_profile.py tasks
+
+Reads benchmark/results/<suite>.json and writes <suite>_profile.png beside it. A score is the
+absolute metric of a run, the mean return of the best model over 100 episodes, normalised to the
+task's greatest and smallest return (Gorsane et al., 2022; the bands are rliable's, 95% stratified
+bootstrap intervals).
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from suites import get_suite, usage_error
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def complete_tasks(tasks, labels):
+    """The tasks that have all lines of the suite, with equally many seeds: marl-eval wants that."""
+    num_seeds = max(len(runs) for algorithms in tasks.values() for runs in algorithms.values())
+    complete = {}
+    for name, algorithms in tasks.items():
+        seeds = [len(algorithms.get(label, ())) for label in labels]
+        if seeds == [num_seeds] * len(labels):
+            complete[name] = algorithms
+    return complete
+
+
+def main(suite):
+    labels = {line.label.replace(",", "") for line in get_suite(suite)}
+    try:
+        from marl_eval.plotting_tools.plotting import performance_profiles
+        from marl_eval.utils.data_processing_utils import (
+            create_matrices_for_rliable,
+            data_process_pipeline,
+        )
+    except ImportError as error:
+        install = "pip install --no-deps id-marl-eval seaborn colorcet colorama"
+        usage_error(f"{error.name} is missing: {install}")  # its pin of pandas fits nothing new
+    results = json.loads((RESULTS / f"{suite}.json").read_text())
+    tasks = complete_tasks(results[suite], labels)
+    if not tasks:
+        usage_error(f"no task of {suite} has all of its lines yet")
+    processed = data_process_pipeline({suite: tasks}, metrics_to_normalize=["return"])
+    scores, _ = create_matrices_for_rliable(processed, suite, metrics_to_normalize=["return"])
+    figure = performance_profiles(scores, "return", metrics_to_normalize=["return"])
+    figure.savefig(RESULTS / f"{suite}_profile.png", dpi=150, bbox_inches="tight")
+    print(f"{len(tasks)} tasks: {', '.join(tasks)}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        usage_error("give a suite: tasks")
+    main(sys.argv[1])
