@@ -3,9 +3,9 @@
     python benchmark/marl_eval_profile.py tasks
 
 Reads benchmark/results/<suite>.json and writes <suite>_profile.png beside it. A score is the
-absolute metric of a run, the mean return of the best model over 100 episodes, normalised to the
-task's greatest and smallest return (Gorsane et al., 2022; the bands are rliable's, 95% stratified
-bootstrap intervals).
+absolute metric of a run, here the mean return of the best model over 100 episodes, normalised to
+the task's greatest and smallest (Gorsane et al., 2022). Bands are rliable's, 95% stratified
+bootstrap intervals.
 """
 
 import json
@@ -18,18 +18,25 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def complete_tasks(tasks, labels):
-    """The tasks that have all lines of the suite, with equally many seeds: marl-eval wants that."""
+    """The returns of the tasks that have all lines with equally many seeds: marl-eval wants that.
+
+    It also wants the same metrics in all tasks, and only some have battles to win.
+    """
     num_seeds = max(len(runs) for algorithms in tasks.values() for runs in algorithms.values())
     complete = {}
     for name, algorithms in tasks.items():
         seeds = [len(algorithms.get(label, ())) for label in labels]
         if seeds == [num_seeds] * len(labels):
             complete[name] = algorithms
+            for runs in algorithms.values():
+                for run in runs.values():
+                    for step in run.values():
+                        step.pop("battle_won", None)
     return complete
 
 
 def main(suite):
-    labels = {line.label.replace(",", "") for line in get_suite(suite)}
+    labels = {line.label.replace(",", "") for line in get_suite(suite)}  # as report.marl_eval
     try:
         from marl_eval.plotting_tools.plotting import performance_profiles
         from marl_eval.utils.data_processing_utils import (
@@ -37,8 +44,9 @@ def main(suite):
             data_process_pipeline,
         )
     except ImportError as error:
+        # --no-deps: its pin of pandas fits no Python of today.
         install = "pip install --no-deps id-marl-eval seaborn colorcet colorama"
-        usage_error(f"{error.name} is missing: {install}")  # its pin of pandas fits nothing new
+        usage_error(f'{error.name} is missing: pip install -e ".[benchmark]" && {install}')
     results = json.loads((RESULTS / f"{suite}.json").read_text())
     tasks = complete_tasks(results[suite], labels)
     if not tasks:

@@ -211,7 +211,9 @@ class SMACliteEnv(TeamEnv):
 
     def __init__(self, env_name, package, agent_ids, seed, render_mode):
         arguments = get_map(env_name, package)
-        env = gym.make(**arguments, disable_env_checker=True, render_mode=render_mode)
+        if render_mode is not None:  # the original may take none
+            arguments["render_mode"] = render_mode
+        env = gym.make(**arguments, disable_env_checker=True)
         self.max_episode_steps = arguments["max_episode_steps"]
         self.battle = env.unwrapped
         obs_dims = [self.battle.obs_size] * self.battle.n_agents
@@ -402,8 +404,8 @@ class PettingZooEnv(TeamEnv):
                 continue
             if agent not in observations:
                 raise self.problem(
-                    f"gives no observation to {agent!r}: expected one for each of `agents`, and a "
-                    "last one for those who are cut off when all are"
+                    f"gives no observation to {agent!r}: expected one for each of `agents` and, "
+                    "at a time limit, a last one for each who is cut off"
                 )
             features, mask = self.split(i, observations[agent], infos.get(agent))
             obs[i, : self.obs_dims[i]] = self.flatten(i, features)
@@ -541,15 +543,15 @@ def get_lbf_spec(env_name):
     """
     importlib.import_module("lbforaging")  # registers its environments
     grid = re.fullmatch(r"Foraging-grid(?:-(\d+)s)?(-\d+x.+)", env_name)
-    if grid is None or f"Foraging{grid[2]}" not in gym.registry:
+    task = f"Foraging{grid[2]}" if grid else env_name
+    if grid is None or task not in gym.registry:
         ids = [name for name in gym.registry if name.startswith("Foraging-")]
         check_name("--env-name", env_name, ids)
         return copy.deepcopy(gym.spec(env_name))
-    sight, task = grid.groups()
-    spec = copy.deepcopy(gym.spec(f"Foraging{task}"))  # the same task, observed as numbers
+    spec = copy.deepcopy(gym.spec(task))
     spec.kwargs["grid_observation"] = True
-    if sight is not None:
-        spec.kwargs["sight"] = int(sight)
+    if grid[1] is not None:
+        spec.kwargs["sight"] = int(grid[1])
     spec.entry_point = make_grid_foraging
     return spec
 
@@ -583,19 +585,23 @@ def make_parallel_env(env_name, env_family, render_mode):
     cause = None
     try:
         env = parallel_env(render_mode=wanted)
-        modes = getattr(env, "metadata", {}).get("render_modes", [wanted])
-        if wanted in modes:
-            return env
-        reason = f"it has no render_mode {wanted!r}"
     except Exception as error:  # it takes no render_mode or not this one, or has a bug
         cause = error
         reason = f"render_mode {wanted!r} leads to {type(error).__name__}: {error}"
         if "'render_mode'" in str(error):
             reason = "it takes no render_mode"
+    else:
+        modes = getattr(env, "metadata", {}).get("render_modes", [wanted])
+        if wanted in modes:
+            return env
+        reason = f"it has no render_mode {wanted!r}"
     env = parallel_env()  # raises what is a bug in any case
-    if render_mode is not None:
-        raise UsageError(f"--env-name: {env_name} cannot be drawn, {reason}") from cause
-    return env
+    if render_mode is None:
+        return env
+    is_refused = "'render_mode'" in str(cause) or isinstance(cause, ValueError | AssertionError)
+    if cause is not None and not is_refused:
+        raise cause  # a bug in its drawing, or a package that is missing
+    raise UsageError(f"--env-name: {env_name} cannot be drawn, {reason}") from cause
 
 
 def find_parallel_env(env_name, env_family):
@@ -627,7 +633,7 @@ def find_parallel_env(env_name, env_family):
             raise
         # No advice to install it: a name that is misspelt may be a stranger's package.
         frames = traceback.extract_tb(error.__traceback__)
-        *_, importing = (frame for frame in frames if "importlib" not in frame.filename)
+        importing = [frame for frame in frames if "importlib" not in frame.filename][-1]
         raise UsageError(
             f"--env-type pz: {module_name} needs the module {missing}, which is not to be found "
             f"here ({importing.filename}, line {importing.lineno}): install what has it, or "
@@ -891,16 +897,18 @@ class CheckedEnv:
         for agent in self.env.agents:
             self.check_agent(agent, "a place in `agents`")
         for agent in self.team.agents:
-            shown = agent in self.env.agents or truncations.get(agent)
-            if agent not in observations or not shown or terminations.get(agent):
-                continue  # one that is missing is found when the team's observation is made
-            info = infos.get(agent)
-            if info is not None and not isinstance(info, dict):
-                kind = type(info).__name__
-                raise self.team.problem(
-                    f"gives a {kind} for the info of {agent!r}: expected a dict"
-                )
-            self.check_observation(agent, observations[agent], info)
+            observes = agent in self.env.agents or truncations.get(agent)
+            if terminations.get(agent):
+                observes = False
+            # An observation that is missing is found when that of the team is made.
+            if observes and agent in observations:
+                self.check_info(agent, infos.get(agent))
+                self.check_observation(agent, observations[agent], infos.get(agent))
+
+    def check_info(self, agent, info):
+        if info is not None and not isinstance(info, dict):
+            kind = type(info).__name__
+            raise self.team.problem(f"gives a {kind} for the info of {agent!r}: expected a dict")
 
     def check_observation(self, agent, observation, info):
         """Look at what an agent observes, and at its action mask."""

@@ -89,7 +89,7 @@ REFUSED = [
     ("TooLarge", ["the observation of 'agent_0'", "expected finite numbers of float32"]),
     ("ShortObservation", ["1 numbers for the observation of 'agent_0'", "expected 3"]),
     ("MissingObservation", ["no observation to 'agent_2'", "expected one for each of `agents`"]),
-    ("NothingAtTheEnd", ["no observation to 'agent_0'", "a last one for those who are cut off"]),
+    ("NothingAtTheEnd", ["no observation to 'agent_0'", "a last one for each who is cut off"]),
     ("NewAgent", ["'stranger'", "possible_agents"]),
     ("ListOfInfos", ["a list for the infos of step()", "expected a dictionary by agent"]),
     ("FourResults", ["step() that returns 4 values", "expected (observations, rewards,"]),

@@ -36,7 +36,7 @@ class StateShrinks(Clock):
 
 
 class StateLater(Clock):
-    """Its `state()` is a number at first, and none once the clock runs."""
+    """Its `state()` is NaN once the clock runs."""
 
     def state(self):
         return np.full(3, np.nan if self.t else 1, np.float32)
@@ -394,6 +394,9 @@ class NoSubclass:
 
     def step(self, actions):
         return self.clock.step(actions)
+
+    def close(self):
+        pass
 
 
 class NoEnvironment(ParallelEnv):
