@@ -584,7 +584,9 @@ def test_a_window_without_a_display(env, evaluate, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("env", [LBF, SPREAD, None])
 def test_a_window(env, tmp_path):
-    save(tmp_path / "run", env=env or short_map(tmp_path / "map"))
+    run = save(tmp_path / "run", env=env or short_map(tmp_path / "map"))
+    args = torch.load(run / "model.pt", weights_only=True)["args"]
+    change(run, args=args | {"max_episode_steps": 5})  # a window shows them at its own pace
     environ = ENVIRON | {"SDL_VIDEODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
     program = [sys.executable, str(PROGRAMS / "evaluate_in_a_window.py")]
     args = [*program, "run", "--render", "--episodes", "1", "--json"]
