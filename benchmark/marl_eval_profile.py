@@ -44,7 +44,7 @@ def main(suite):
             data_process_pipeline,
         )
     except ImportError as error:
-        # --no-deps: its pin of pandas fits no Python of today.
+        # --no-deps: it pins a pandas that is older than ours.
         install = "pip install --no-deps id-marl-eval seaborn colorcet colorama"
         usage_error(f'{error.name} is missing: pip install -e ".[benchmark]" && {install}')
     results = json.loads((RESULTS / f"{suite}.json").read_text())

@@ -381,6 +381,13 @@ def test_films_that_cannot_be(name, words, make):
     assert words in str(error.value)
 
 
+def test_a_bug_in_drawing_is_shown(make):
+    make("Misdraws")  # nothing is drawn in training
+    for render_mode in ("rgb_array", "human"):
+        with pytest.raises(AttributeError, match="windows"):
+            make("Misdraws", render_mode=render_mode)
+
+
 # What is played
 
 

@@ -355,6 +355,15 @@ class Refuses(Pictures):
         super().__init__()
 
 
+class Misdraws(Pictures):
+    """Has a bug where it makes its window."""
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        if render_mode is not None:
+            self.window = self.windows
+
+
 class Exits(Clock):
     """Ends the program where `where` says."""
 
