@@ -178,13 +178,14 @@ def test_a_loaded_run_starts_with_the_weights_of_the_other(script, tmp_path, mon
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_the_first_evaluation_of_a_loaded_run_is_that_of_evaluate(script, tmp_path):
+def test_the_first_evaluation_of_a_loaded_run_is_that_of_evaluate(script, tmp_path, monkeypatch):
     for folder in ("trained", "loaded"):
         (tmp_path / folder).mkdir()
-    run(script, *LBF, *words("--total-timesteps 600 --batch-size 4"), cwd=tmp_path / "trained")
+    args = (*LBF, *words("--total-timesteps 600 --batch-size 4"))
+    run_here(script, *args, cwd=tmp_path / "trained", monkeypatch=monkeypatch)
     model = run_dir(tmp_path / "trained")
     args = (*LBF, *words(f"--total-timesteps 60 --num-eval-ep 1 --load-model {model}"))
-    run(script, *args, cwd=tmp_path / "loaded")
+    run_here(script, *args, cwd=tmp_path / "loaded", monkeypatch=monkeypatch)
     first = scalars(tmp_path / "loaded")["eval/ep_reward"][0][1]
     seed = 1 + 4 if script == "qmix_multienvs" else 1 + 1  # of the evaluation environment
     evaluate = [sys.executable, "-m", "cleanmarl.evaluate", str(model), "--json"]
