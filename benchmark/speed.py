@@ -4,9 +4,10 @@
     python benchmark/speed.py --parts simulator --maps 3m MMM
     python benchmark/speed.py --parts scripts --scripts qmix --tasks lbf:Foraging-8x8-2p-2f-v3
     python benchmark/speed.py --parts threads
+    python benchmark/speed.py --parts devices --scripts qmix_multienvs
 
-One core (all for the part `threads`), and a process for each measurement. Measure on a machine that
-does nothing else. Rates of many machines drift: compare within one table.
+One core (all for the parts `threads` and `devices`), and a process for each measurement. Measure on
+a machine that does nothing else. Rates of many machines drift: compare within one table.
 """
 
 import ast
@@ -69,16 +70,17 @@ CALLS = {
 @dataclass
 class Args:
     parts: tuple[str, ...] = ("environments", "simulator", "scripts", "updates", "replay", "calls")
-    """only these tables; `threads`, which takes all cores and an hour, is there for the asking"""
+    """only these tables; `threads`, which takes all cores and an hour, and `devices` are there for
+    the asking"""
     tasks: tuple[str, ...] = (
         "smaclite:3m",
         "smaclite:MMM",
         "lbf:Foraging-8x8-2p-2f-v3",
         "pz:simple_spread_v3",
     )
-    """family:name, of the tables of environments and scripts"""
+    """family:name, of the tables of environments, scripts and devices"""
     scripts: tuple[str, ...] = SCRIPTS
-    """of the tables of scripts, updates, calls and threads"""
+    """of the tables of scripts, updates, calls, threads and devices"""
     maps: tuple[str, ...] = tuple(smaclite_jit.MAPS)
     """of the simulator's table"""
     replay_maps: tuple[str, ...] = ("3m", "MMM", "corridor", "27m_vs_30m")
@@ -92,8 +94,12 @@ class Args:
         "pz:simple_spread_v3",
     )
     """of the table of threads"""
+    num_threads: tuple[int, ...] = (1, 0)
+    """of the table of threads; 0 is as many as torch takes by itself"""
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    """of the table of devices: what the scripts take as --device"""
     steps: int = 20000
-    """environment steps of a script, in the tables of scripts and threads"""
+    """environment steps of a script, in the tables of scripts, threads and devices"""
     num_envs: int = 64
     """battles in one call"""
     seconds: float = 1
@@ -317,12 +323,13 @@ def run_script(script, task, *arguments):
     return program, seconds, counts
 
 
-def measure_script(script, task, steps):
+def measure_script(script, task, steps, device="cpu"):
     """Steps per second with default arguments, evaluation and logging included.
 
     Also the peak memory in MB, and the shares of time in words.
     """
-    program, seconds, counts = run_script(script, task, "--total-timesteps", steps)
+    arguments = ("--total-timesteps", steps, "--device", device)
+    program, seconds, counts = run_script(script, task, *arguments)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # kB on Linux
     if sys.platform == "darwin":
         peak = peak / 2**10  # bytes there
@@ -532,25 +539,49 @@ def print_calls(args):
 
 def print_threads(args):
     cores = alone(None, torch.get_num_threads)
-    title = f"One thread and {cores}, from start to end, with default arguments"
-    columns = ["steps per second, 1 / all threads", "an update, 1 / all", "the script takes"]
+    counts = [threads or cores for threads in args.num_threads]
+    names = " / ".join(map(str, counts))
+    title = f"Scripts with {names} threads, from start to end, with default arguments"
+    columns = ["steps per second", "milliseconds of an update", "the script takes"]
     print_header(title, "script", "environment", "observations a batch", *columns)
     for task in args.thread_tasks:
         for script in args.scripts:
-            speeds = [[], []]
-            updates = [[], []]
+            speeds = defaultdict(list)
+            updates = defaultdict(list)
             for _ in range(args.rounds):
-                for i, threads in enumerate((1, cores)):
+                for threads in counts:
                     speed, update, observations, wanted = alone(
                         None, measure_threads, script, task, args.steps, threads
                     )
-                    speeds[i].append(speed)
-                    updates[i].append(update * 1000)
-            one, many = map(statistics.median, speeds)
-            steps_cell = f"{one:,.0f} / {many:,.0f} ({many / one:.2f} x)"
-            one, many = map(statistics.median, updates)
-            update_cell = f"{one:.1f} / {many:.1f} ms ({one / many:.2f} x)"
-            print_row(script, task, f"{observations:,d}", steps_cell, update_cell, str(wanted))
+                    speeds[threads].append(speed)
+                    updates[threads].append(update * 1000)
+            speeds = [statistics.median(speeds[threads]) for threads in counts]
+            updates = [statistics.median(updates[threads]) for threads in counts]
+            faster = updates[0] / updates[-1]
+            speed_cell = f"{joined(speeds, ',.0f')} ({speeds[-1] / speeds[0]:.2f} x)"
+            update_cell = f"{joined(updates, '.1f')} ({faster:.2f} x)"
+            print_row(script, task, f"{observations:,d}", speed_cell, update_cell, str(wanted))
+
+
+def joined(numbers, digits):
+    return " / ".join(format(number, digits) for number in numbers)
+
+
+def print_devices(args):
+    names = " / ".join(args.devices)
+    title = f"Scripts on {names}, with default arguments, the first {args.steps:,d} steps"
+    print_header(
+        title, "script", "environment", "steps per second", "where the time of the last goes"
+    )
+    for task in args.tasks:
+        for script in args.scripts:
+            speeds = []
+            for device in args.devices:
+                speed, _, shares = alone(None, measure_script, script, task, args.steps, device)
+                speeds.append(speed)
+            print_row(
+                script, task, f"{joined(speeds, ',.0f')} ({speeds[-1] / speeds[0]:.2f} x)", shares
+            )
 
 
 def print_replay(args):
@@ -573,6 +604,7 @@ PARTS = {
     "replay": print_replay,
     "calls": print_calls,
     "threads": print_threads,
+    "devices": print_devices,
 }
 
 
