@@ -434,6 +434,7 @@ if __name__ == "__main__":
     if args.load_model:
         load_weights(args.load_model, q_network=q_network, mixer=mixer)
     target_q_network = copy.deepcopy(q_network)
+    target_q_network.lstm.flatten_parameters()  # a copy's weights lie apart; a GPU wants one block
     target_mixer = copy.deepcopy(mixer)
     parameters = [*q_network.parameters(), *mixer.parameters()]
     target_parameters = [*target_q_network.parameters(), *target_mixer.parameters()]
