@@ -47,6 +47,8 @@ def main(suite):
         # --no-deps: it pins a pandas that is older than ours.
         install = "pip install --no-deps id-marl-eval seaborn colorcet colorama"
         usage_error(f'{error.name} is missing: pip install -e ".[benchmark]" && {install}')
+    if not (RESULTS / f"{suite}.json").exists():
+        usage_error(f"no results yet: python benchmark/run.py {suite}")
     results = json.loads((RESULTS / f"{suite}.json").read_text())
     tasks = complete_tasks(results[suite], labels)
     if not tasks:
