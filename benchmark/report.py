@@ -137,10 +137,12 @@ def comparison(summaries):
             summary = summary_of[environment, label]
             cell = figure_with_interval(last_part(summary), interquartile_mean)
             after = reached(summary)
+            if environment in THRESHOLDS:
+                cell += f", {len(after)} of {len(summary.seeds)} seeds reach "
+                cell += f"{THRESHOLDS[environment]:g}"
             if len(after):
                 steps, minutes = after.mean(axis=0)
-                cell += f", {len(after)} of {len(summary.seeds)} seeds reach "
-                cell += f"{THRESHOLDS[environment]:g} after {steps:,.0f} steps, {minutes:.0f} min"
+                cell += f" after {steps:,.0f} steps, {minutes:.0f} min"
             cells.append(cell)
         text += markdown_row(cells)
     return text

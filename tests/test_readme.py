@@ -58,12 +58,14 @@ def test_links_lead_somewhere(page):
             assert anchor in headings(target), link
 
 
-def test_the_readme_quotes_the_published_table():
+def test_the_readme_quotes_the_published_tables():
+    readme = REPO / "README.md"
+    assert rows_of(readme, "## What it reaches") == rows_of(RESULTS / "tasks.md", "# Suite")
     # Without the steps of the runs, the 100 episodes that they lack, and the figures of other code.
     rows = rows_of(RESULTS / "smaclite.md", "# Suite")
     published = [row[:3] + row[4:6] + row[7:-1] for row in rows]
-    quoted = rows_of(REPO / "README.md", "## What it reaches")
-    assert len(quoted) >= 6
+    quoted = rows_of(readme, "All four scripts on 3m")
+    assert len(quoted) == len(SCRIPTS)
     for row in quoted:
         assert row in published
 
