@@ -2,37 +2,43 @@
 
     python benchmark/marl_eval_profile.py tasks
 
-Reads benchmark/results/<suite>.json and writes <suite>_profile.png beside it. A score is the
-absolute metric of a run, here the mean return of the best model over 100 episodes, normalised to
-the task's greatest and smallest (Gorsane et al., 2022). Bands are rliable's, 95% stratified
-bootstrap intervals.
+Reads benchmark/results/<suite>.json and writes <suite>_profile.png beside it. A score is the mean
+return over the last 5 % of a run, normalised to the task's greatest and smallest return (Gorsane et
+al., 2022). It is not their absolute metric, that of the best model: this would not show that a team
+has unlearnt its task. Bands are rliable's, 95% stratified bootstrap intervals.
 """
 
 import json
 import sys
 from pathlib import Path
 
+import numpy as np
 from suites import get_suite, usage_error
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def complete_tasks(tasks, labels):
-    """The returns of the tasks that have all lines with equally many seeds: marl-eval wants that.
-
-    It also wants the same metrics in all tasks, and only some have battles to win.
-    """
+    """The tasks that have all lines with equally many seeds: marl-eval wants that."""
     num_seeds = max(len(runs) for algorithms in tasks.values() for runs in algorithms.values())
     complete = {}
     for name, algorithms in tasks.items():
         seeds = [len(algorithms.get(label, ())) for label in labels]
         if seeds == [num_seeds] * len(labels):
             complete[name] = algorithms
-            for runs in algorithms.values():
-                for run in runs.values():
-                    for step in run.values():
-                        step.pop("battle_won", None)
     return complete
+
+
+def keep_returns(run):
+    """Leave only returns in a run, and make the mean over its last 5 % what marl-eval compares.
+
+    marl-eval wants the same metrics in all tasks, and only some have battles to win.
+    """
+    for step in run.values():
+        step.pop("battle_won", None)
+    *steps, _ = run.values()  # the last are the absolute metrics
+    last = steps[-len(steps) // 20 :]
+    run["absolute_metrics"]["return"] = [np.mean([step["return"] for step in last])]
 
 
 def main(suite):
@@ -53,6 +59,10 @@ def main(suite):
     tasks = complete_tasks(results[suite], labels)
     if not tasks:
         usage_error(f"no task of {suite} has all of its lines yet")
+    for algorithms in tasks.values():
+        for runs in algorithms.values():
+            for run in runs.values():
+                keep_returns(run)
     processed = data_process_pipeline({suite: tasks}, metrics_to_normalize=["return"])
     scores, _ = create_matrices_for_rliable(processed, suite, metrics_to_normalize=["return"])
     figure = performance_profiles(scores, "return", metrics_to_normalize=["return"])

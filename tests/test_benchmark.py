@@ -325,6 +325,22 @@ def test_published_results_follow_from_their_csv(suite, tmp_path):
     assert not runs.commit.str.contains("dirty|unknown").any()
 
 
+def test_what_marl_eval_compares(benchmark):
+    run = {}
+    for k in range(100):
+        run[f"step_{k}"] = {"step_count": k, "return": [k], "battle_won": [0.5]}
+    run["absolute_metrics"] = {"return": [500], "battle_won": [1]}
+    profile = benchmark("marl_eval_profile")
+    profile.keep_returns(run)
+    assert run["step_3"] == {"step_count": 3, "return": [3]}
+    assert run["absolute_metrics"] == {"return": [97]}  # the mean of 95 to 99
+    tasks = {
+        "both": {"default": {"run_1": run}, "recommended": {"run_1": run}},
+        "one": {"default": {"run_1": run}},
+    }
+    assert list(profile.complete_tasks(tasks, {"default", "recommended"})) == ["both"]
+
+
 @pytest.fixture
 def kill_what_is_left(tmp_path):
     """A test that fails leaves processes behind."""
