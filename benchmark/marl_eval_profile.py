@@ -29,16 +29,17 @@ def complete_tasks(tasks, labels):
     return complete
 
 
-def keep_returns(run):
-    """Leave only returns in a run, and make the mean over its last 5 % what marl-eval compares.
+def compare_last_part(run):
+    """Let marl-eval compare the mean return over the last 5 % of a run.
 
     marl-eval wants the same metrics in all tasks, and only some have battles to win.
     """
     for step in run.values():
         step.pop("battle_won", None)
     *steps, _ = run.values()  # the last are the absolute metrics
-    last = steps[-len(steps) // 20 :]
-    run["absolute_metrics"]["return"] = [np.mean([step["return"] for step in last])]
+    num_last = len(steps) // 20
+    last_returns = [step["return"] for step in steps[-num_last:]]
+    run["absolute_metrics"]["return"] = [np.mean(last_returns)]
 
 
 def main(suite):
@@ -62,7 +63,7 @@ def main(suite):
     for algorithms in tasks.values():
         for runs in algorithms.values():
             for run in runs.values():
-                keep_returns(run)
+                compare_last_part(run)
     processed = data_process_pipeline({suite: tasks}, metrics_to_normalize=["return"])
     scores, _ = create_matrices_for_rliable(processed, suite, metrics_to_normalize=["return"])
     figure = performance_profiles(scores, "return", metrics_to_normalize=["return"])

@@ -122,8 +122,8 @@ def alone(core, function, *args):
 
 
 def prepare(core):
-    # Signals get a stack of their own with it. Without it, sampling qmix_lstm.py corrupted the heap
-    # on a machine with AVX-512.
+    # With faulthandler, signal handlers have a stack of their own. Without, sampling qmix_lstm.py
+    # ended with a corrupted heap on a machine with AVX-512; we have not found why.
     faulthandler.enable()
     if core is None:
         return
@@ -348,7 +348,9 @@ def measure_threads(script, task, steps, num_threads):
 
     Also the size of the last batch, in observations, and the threads that the script would take.
     """
+    cores = torch.get_num_threads()
     torch.set_num_threads(num_threads)
+    torch.get_num_threads = lambda: cores  # the script decides as it would by itself
     wanted = []
     torch.set_num_threads = wanted.append  # the script cannot change it
     arguments = ("--total-timesteps", steps, "--num-eval-ep", 1)
@@ -543,10 +545,11 @@ def print_calls(args):
 
 def print_threads(args):
     cores = alone(None, torch.get_num_threads)
-    counts = [threads or cores for threads in args.num_threads]
+    counts = list(dict.fromkeys(threads or cores for threads in args.num_threads))
     names = " / ".join(map(str, counts))
     title = f"Scripts with {names} threads, from start to end, with default arguments"
-    columns = ["steps per second", "milliseconds of an update", "the script takes"]
+    columns = ["steps per second (last to first)", "milliseconds of an update (first to last)"]
+    columns.append("the script takes")
     print_header(title, "script", "environment", "observations a batch", *columns)
     for task in args.thread_tasks:
         for script in args.scripts:
@@ -561,9 +564,10 @@ def print_threads(args):
                     updates[threads].append(update * 1000)
             speeds = [statistics.median(speeds[threads]) for threads in counts]
             updates = [statistics.median(updates[threads]) for threads in counts]
-            faster = updates[0] / updates[-1]
-            speed_cell = f"{joined(speeds, ',.0f')} ({speeds[-1] / speeds[0]:.2f} x)"
-            update_cell = f"{joined(updates, '.1f')} ({faster:.2f} x)"
+            speed_ratio = speeds[-1] / speeds[0]
+            update_ratio = updates[0] / updates[-1]
+            speed_cell = f"{joined(speeds, ',.0f')} ({speed_ratio:.2f} x)"
+            update_cell = f"{joined(updates, '.1f')} ({update_ratio:.2f} x)"
             print_row(script, task, f"{observations:,d}", speed_cell, update_cell, str(wanted))
 
 
@@ -574,18 +578,16 @@ def joined(numbers, digits):
 def print_devices(args):
     names = " / ".join(args.devices)
     title = f"Scripts on {names}, with default arguments, the first {args.steps:,d} steps"
-    print_header(
-        title, "script", "environment", "steps per second", "where the time of the last goes"
-    )
+    columns = ["steps per second (last to first)", "where the time of the last goes"]
+    print_header(title, "script", "environment", *columns)
     for task in args.tasks:
         for script in args.scripts:
             speeds = []
             for device in args.devices:
                 speed, _, shares = alone(None, measure_script, script, task, args.steps, device)
                 speeds.append(speed)
-            print_row(
-                script, task, f"{joined(speeds, ',.0f')} ({speeds[-1] / speeds[0]:.2f} x)", shares
-            )
+            ratio = speeds[-1] / speeds[0]
+            print_row(script, task, f"{joined(speeds, ',.0f')} ({ratio:.2f} x)", shares)
 
 
 def print_replay(args):

@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -325,13 +326,21 @@ def test_published_results_follow_from_their_csv(suite, tmp_path):
     assert not runs.commit.str.contains("dirty|unknown").any()
 
 
-def test_what_marl_eval_compares(benchmark):
+def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end(benchmark):
+    report = benchmark("report")
+    scores = np.array([[9.0, 0, 1, 2, 3, -5, 8, 1], [1.0, 1, 1, 1, 1, 1, 1, 1]])
+    assert report.interquartile_mean(scores, axis=1).tolist() == [1.75, 1]  # of 1, 1, 2 and 3
+    assert report.interquartile_mean(scores.T, axis=0).tolist() == [1.75, 1]
+    assert report.interquartile_mean(np.array([3.0, 1, 8]), axis=0) == 4  # of three, all
+
+
+def test_marl_eval_compares_the_last_part_of_each_run(benchmark):
     run = {}
     for k in range(100):
         run[f"step_{k}"] = {"step_count": k, "return": [k], "battle_won": [0.5]}
     run["absolute_metrics"] = {"return": [500], "battle_won": [1]}
     profile = benchmark("marl_eval_profile")
-    profile.keep_returns(run)
+    profile.compare_last_part(run)
     assert run["step_3"] == {"step_count": 3, "return": [3]}
     assert run["absolute_metrics"] == {"return": [97]}  # the mean of 95 to 99
     tasks = {
@@ -573,7 +582,7 @@ def test_speed_has_every_table():
     few = "--steps 200 --rounds 1 --seconds 0.01 --num-envs 2 --maps 3m --replay-maps 3m".split()
     chosen = "--tasks lbf:Foraging-5x5-2p-1f-v3 --scripts qmix_lstm".split()
     parts = "--parts environments simulator scripts updates replay devices".split()  # the fast ones
-    code, output = run("speed", *few, *chosen, *parts, "--devices", "cpu")
+    code, output = run("speed", *few, *chosen, *parts, "--devices", "cpu", "cpu")
     assert code == 0, output
     rows = []
     for line in output.splitlines():
@@ -586,7 +595,7 @@ def test_speed_has_every_table():
     # A step of 3m: observations (3, 33), state (48,), both again, available actions (3, 9),
     # actions, reward, done.
     assert rows[-3][1] == f"{4 * 2 * (3 * 33 + 48) + 3 * 9 + 3 * 8 + 4 + 1:,d}"
-    assert re.fullmatch(r"[\d,]+ \(1\.00 x\)", rows[-1][2])
+    assert re.fullmatch(r"[\d,]+ / [\d,]+ \([\d.]+ x\)", rows[-1][2])
 
 
 def test_speed_counts_the_calls_of_a_small_update():
@@ -610,8 +619,9 @@ def test_speed_counts_the_calls_of_a_small_update():
 @pytest.mark.slow
 def test_speed_compares_one_thread_with_all():
     chosen = "--scripts qmix --thread-tasks smaclite:3m --rounds 1 --steps 1000".split()
-    code, output = run("speed", "--parts", "threads", *chosen)
+    code, output = run("speed", "--parts", "threads", *chosen, "--num-threads", 0, 2)
     assert code == 0, output
+    assert "### Scripts with 1 / 2 threads" in output
     ratio = r"[\d.,]+ / [\d.,]+ \([\d.]+ x\)"
     # The tests have one thread (tests/__init__.py).
     row = rf"^\| qmix \| smaclite:3m \| 1,\d\d\d \| {ratio} \| {ratio} \| 1 \|$"

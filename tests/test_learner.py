@@ -212,6 +212,24 @@ def test_lean_buffer_gives_the_same_loss_and_gradient(args):
     assert all(grad.abs().max() > 0 for grad in grads[0])
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("args", [ARGS, DOUBLE])
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_gpu_gives_the_same_loss_and_gradient(script, args):
+    batch = batch_of(script, trajectories())
+    gpu_batch = {key: value.cuda() for key, value in batch.items()}
+    networks = networks_of(script)
+    gpu_networks = [copy.deepcopy(network).cuda() for network in networks]
+    loss = loss_of(script, networks, batch, args)
+    gpu_loss = loss_of(script, gpu_networks, gpu_batch, args)
+    loss.backward()
+    gpu_loss.backward()
+    assert gpu_loss.item() == pytest.approx(loss.item(), rel=1e-3)
+    # cuDNN's LSTM multiplies with fewer digits.
+    for grad, gpu_grad in zip(gradients(networks), gradients(gpu_networks), strict=True):
+        assert torch.allclose(grad, gpu_grad.cpu(), rtol=0, atol=1e-2 * grad.abs().max().item())
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_batch_is_the_steps_of_its_episodes(script):
     stored = trajectories()
