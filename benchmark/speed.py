@@ -620,11 +620,21 @@ def check_names(option, names, known):
             usage_error(f"{option}: there is no {name}; choose from {', '.join(known)}")
 
 
+def check_devices(devices):
+    for device in devices:
+        try:
+            torch.zeros(1, device=device)
+        except (RuntimeError, AssertionError):  # the latter where torch is a build for the CPU
+            usage_error(f"--devices {device} is not available here: leave it out")
+
+
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
     check_names("--parts", args.parts, PARTS)
     check_names("--scripts", args.scripts, SCRIPTS)
     check_names("--maps", args.maps + args.replay_maps, smaclite_jit.MAPS)
+    if "devices" in args.parts:
+        check_devices(args.devices)
     for task in args.tasks + args.thread_tasks:
         if not re.fullmatch("(smaclite|lbf|pz):.+", task):
             example = "smaclite:3m or lbf:Foraging-8x8-2p-2f-v3"

@@ -713,6 +713,8 @@ def test_what_cannot_work_is_one_line(tmp_path):
     assert output.startswith("speed.py: --maps: there is no 4m; choose from ")
     assert output.count("\n") == 1
     assert run("speed", "--tasks", "3m")[0] == 2
+    error = "--devices abacus is not available here: leave it out"
+    assert run("speed", "--parts", "devices", "--devices", "abacus") == (2, f"speed.py: {error}\n")
     for program in ("run", "plot"):
         error = "there is no suite smok: take one of tasks, choice, lstm, smaclite, lbf, smoke"
         assert run(program, "smok") == (2, f"{program}.py: {error}\n")
