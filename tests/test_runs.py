@@ -61,14 +61,8 @@ def test_two_step_game(script, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("script", "env"),
-    [
-        *((script, env) for script in SCRIPTS for env in (LBF, SPREAD, SMACLITE)),
-        ("qmix_multienvs", PURSUIT),
-        ("qmix_lstm", PURSUIT),
-    ],
-)
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("env", [LBF, SPREAD, SMACLITE, PURSUIT])
 def test_every_metric_is_logged(script, env, tmp_path, monkeypatch):
     # An episode of pursuit takes 500 steps, also in each of several environments.
     few = ("--batch-size", 1, "--num-eval-ep", 1)
@@ -334,7 +328,7 @@ def test_best_model_is_of_the_best_evaluation_and_of_the_later_of_equal_ones(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["qmix_multienvs", "qmix_lstm"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_wandb_offline(script, tmp_path):
     args = (*CLOCK, *words("--total-timesteps 80 --use-wnb --wnb-project clock"))
     run(script, *args, cwd=tmp_path)
