@@ -18,7 +18,7 @@ from suites import REPO, get_suite, usage_error
 @dataclass
 class Args:
     suite: tyro.conf.Positional[str]
-    """tasks, choice, lstm, smaclite, lbf or smoke (benchmark/suites.py)"""
+    """tasks, choice, lstm, smaclite, lbf, short or smoke (benchmark/suites.py)"""
     from_csv: bool = False
     """make figure, table and JSON from the CSV files, without looking for runs"""
     envs: tuple[str, ...] = ()

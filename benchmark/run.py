@@ -33,7 +33,7 @@ from suites import REPO, get_suite, is_finished, usage_error
 @dataclass
 class Args:
     suite: tyro.conf.Positional[str]
-    """tasks, choice, lstm, smaclite, lbf or smoke (benchmark/suites.py)"""
+    """tasks, choice, lstm, smaclite, lbf, short or smoke (benchmark/suites.py)"""
     envs: tuple[str, ...] = ()
     """only these environments"""
     scripts: tuple[str, ...] = ()

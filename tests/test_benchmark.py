@@ -715,7 +715,8 @@ def test_what_cannot_work_is_one_line(tmp_path):
     error = "--devices abacus is not available here: leave it out"
     assert run("speed", "--parts", "devices", "--devices", "abacus") == (2, f"speed.py: {error}\n")
     for program in ("run", "plot"):
-        error = "there is no suite smok: take one of tasks, choice, lstm, smaclite, lbf, smoke"
+        suites = "tasks, choice, lstm, smaclite, lbf, short, smoke"
+        error = f"there is no suite smok: take one of {suites}"
         assert run(program, "smok") == (2, f"{program}.py: {error}\n")
     code, output = run("run", "tasks", "--envs", "4m")
     assert code == 2
