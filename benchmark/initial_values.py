@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import tyro
 from policies import random_actions
+from table import Table
 
 from cleanmarl.env_wrappers import make_env
 
@@ -25,6 +26,8 @@ class Args:
     """seeds of the networks and of the play"""
     steps: int = 1000
     """environment steps"""
+    csv: Path | None = None
+    """a file to which the rows are added"""
 
 
 @torch.inference_mode()
@@ -55,12 +58,10 @@ def initial_value(script, task, seed, steps):
 
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
-    print("| script | " + " | ".join(args.tasks) + " |")
-    print("|-|" + "-|" * len(args.tasks))
+    table = Table(["script", "environment", "mean", "least", "greatest"], args.csv)
     for path in args.scripts:
         script = runpy.run_path(str(path))
-        cells = [path.name]
         for task in args.tasks:
             means = [initial_value(script, task, seed, args.steps) for seed in args.seeds]
-            cells.append(f"{np.mean(means):.2f} ({min(means):.2f} to {max(means):.2f})")
-        print("| " + " | ".join(cells) + " |")
+            values = (np.mean(means), min(means), max(means))
+            table.add(path.name, task, *[f"{value:.2f}" for value in values])

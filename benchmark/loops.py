@@ -1,18 +1,24 @@
-"""Does a trained team finish, or does it walk to and fro? How its greedy episodes end.
+"""Do trained teams finish, or do they walk to and fro? How their greedy episodes end.
 
     python benchmark/loops.py runs/<run> --episodes 100
+    python benchmark/loops.py runs/*
+
+Each run is a row. Of the episodes that the time limit has cut off, it has how many are in a loop,
+that is, have at most four different states in their last 20 steps, and Q_tot of their last step.
 
 For runs of your own only: an environment that the model names is imported, unlike in
 cleanmarl/evaluate.py.
 """
 
-import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import torch
 import tyro
+from suites import usage_error
+from table import Table
 
 from cleanmarl.env_wrappers import UsageError, make_env
 from cleanmarl.evaluate import build_q_network, load_run, load_script
@@ -21,8 +27,8 @@ from cleanmarl.rendering.video import FilmedEpisodes
 
 @dataclass
 class Args:
-    run: tyro.conf.Positional[str]
-    """the folder of a run, runs/..., or a .pt file"""
+    runs: tyro.conf.Positional[tuple[str, ...]]
+    """folders of runs, runs/..., or .pt files"""
     episodes: int = 100
     """greedy episodes to play"""
     seed: int = 1000000
@@ -35,6 +41,22 @@ class Args:
     runs"""
     last: int = 20
     """steps that are called the end of an episode"""
+    csv: Path | None = None
+    """a file to which the rows are added"""
+
+
+COLUMNS = [
+    "environment",
+    "arguments",
+    "seed",
+    "episodes",
+    "return",
+    "steps",
+    "cut off %",
+    "in a loop %",
+    "first Q_tot",
+    "last Q_tot, cut off",
+]
 
 
 class Recorder(gym.Wrapper):
@@ -56,13 +78,24 @@ class Recorder(gym.Wrapper):
         return self.obs, reward, terminated, self.truncated, info
 
 
-def play(args):
-    """Play greedy episodes. Returns an array with a row for each.
+def changed_arguments(trained, defaults):
+    """The arguments that a run was given, in one line, but for its environment and seed."""
+    words = []
+    for name, value in trained.items():
+        if name.startswith("env_") or name == "seed" or value == getattr(defaults, name, value):
+            continue
+        flag = "--" + name.replace("_", "-")
+        words.append(flag if value is True else f"{flag} {value}")
+    return " ".join(words)
 
-    Its columns: return, steps, cut off or not, different states at its end, first Q_tot, last
-    Q_tot.
+
+def play(run, args):
+    """Play greedy episodes. Returns the run's environment, arguments and seed, and an array.
+
+    It has a row for each episode: return, steps, cut off or not, different states at its end,
+    first Q_tot, last Q_tot.
     """
-    _, saved = load_run(args.run, args.best)
+    _, saved = load_run(run, args.best)
     module = load_script(saved["script"], args.script)
     trained = saved["args"]
     env = make_env(
@@ -96,23 +129,36 @@ def play(args):
             q_total[-1].item(),
         ]
         rows.append(row)
-    return np.array(rows)
+    arguments = changed_arguments(trained, module.Args())
+    return trained["env_name"], arguments, trained["seed"], np.array(rows)
+
+
+def percent(part):
+    return f"{100 * part.mean():.0f}" if len(part) else ""
 
 
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
+    if not args.runs:
+        usage_error("give the folders of runs, runs/...")
     torch.set_num_threads(1)
-    try:
-        total, steps, cut_off, different, first, last = play(args).T
-    except UsageError as error:
-        print(f"loops.py: {error}", file=sys.stderr)
-        sys.exit(2)
-    cut_off = cut_off.astype(bool)
-    means = f"mean return {total.mean():.2f}, {steps.mean():.1f} steps"
-    print(f"{args.episodes} greedy episodes: {means}")
-    print(f"first Q_tot: {first.mean():.2f}")
-    print(f"cut off by the time limit: {cut_off.mean():.0%}")
-    if cut_off.any():
-        print(f"  their last Q_tot: {last[cut_off].mean():.2f}")
-        stuck = (different[cut_off] <= 4).mean()
-        print(f"  at most four different states in their last {args.last} steps: {stuck:.0%}")
+    table = Table(COLUMNS, args.csv)
+    for run in args.runs:
+        try:
+            environment, arguments, seed, rows = play(run, args)
+        except UsageError as error:
+            usage_error(error)
+        total, steps, cut_off, different, first, last = rows.T
+        cut_off = cut_off.astype(bool)
+        table.add(
+            environment,
+            arguments,
+            seed,
+            args.episodes,
+            f"{total.mean():.2f}",
+            f"{steps.mean():.1f}",
+            percent(cut_off),
+            percent(different[cut_off] <= 4),
+            f"{first.mean():.2f}",
+            f"{last[cut_off].mean():.2f}" if cut_off.any() else "",
+        )

@@ -4,9 +4,11 @@ python benchmark/random_policy.py --env-type lbf --env-name Foraging-5x5-2p-1f-v
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import tyro
+from table import Table
 
 from cleanmarl.env_wrappers import make_env
 
@@ -23,6 +25,8 @@ class Args:
     """episodes to play"""
     seed: int = 1
     """seed of the environment and of the actions"""
+    csv: Path | None = None
+    """a file to which the row is added"""
 
 
 def play_episode(env, rng):
@@ -39,10 +43,10 @@ def play_episode(env, rng):
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args)
+    args = tyro.cli(Args, description=__doc__)
     env = make_env(args.env_type, args.env_name, args.env_family, seed=args.seed)
     rng = np.random.default_rng(args.seed)
     returns = np.array([play_episode(env, rng) for _ in range(args.episodes)])
     error = 1.96 * returns.std(ddof=1) / args.episodes**0.5
-    mean = f"{returns.mean():.2f} +- {error:.2f} (95%)"
-    print(f"{args.env_name}: mean return {mean}, {args.episodes} episodes")
+    table = Table(["environment", "mean return", "95 % interval, +-", "episodes"], args.csv)
+    table.add(args.env_name, f"{returns.mean():.2f}", f"{error:.2f}", args.episodes)

@@ -1,10 +1,11 @@
-"""How fast and how large is everything? Each part is a markdown table.
+"""How fast and how large is everything? Each part is a table.
 
     python benchmark/speed.py
     python benchmark/speed.py --parts simulator --maps 3m MMM
     python benchmark/speed.py --parts scripts --scripts qmix --tasks lbf:Foraging-8x8-2p-2f-v3
     python benchmark/speed.py --parts threads
     python benchmark/speed.py --parts devices --scripts qmix_multienvs
+    python benchmark/speed.py --csv benchmark/results/speed
 
 One core (all for the parts `threads` and `devices`), and a process for each measurement. Measure on
 a machine that does nothing else. Rates of many machines drift: compare within one table.
@@ -32,6 +33,7 @@ import traceback
 from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -41,6 +43,7 @@ import tyro
 from machine import cpu_name
 from policies import random_actions
 from suites import REPO, SCRIPTS, usage_error
+from table import Table
 
 import smaclite_jit
 from cleanmarl.env_wrappers import make_env
@@ -66,6 +69,7 @@ CALLS = {
     "buffer.sample(": "sampling",
     "buffer.add(": "collecting",
 }
+PURPOSES = sorted({*PHASES.values(), *CALLS.values(), "other"})
 
 
 @dataclass
@@ -109,6 +113,8 @@ class Args:
     """rounds; the median counts"""
     core: int = 0
     """the core to run on, where the system lets a process choose"""
+    csv: Path | None = None
+    """how the names of CSV files begin: the rows of each part are added to <csv>_<part>.csv"""
 
 
 def alone(core, function, *args):
@@ -330,17 +336,15 @@ def run_script(script, task, *arguments):
 def measure_script(script, task, steps, device="cpu"):
     """Steps per second with default arguments, evaluation and logging included.
 
-    Also the peak memory in MB, and the shares of time in words.
+    Also the peak memory in MB, and the parts of the time, those of PURPOSES in percent.
     """
     arguments = ("--total-timesteps", steps, "--device", device)
     program, seconds, counts = run_script(script, task, *arguments)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # kB on Linux
     if sys.platform == "darwin":
         peak = peak / 2**10  # bytes there
-    shares = []
-    for purpose, count in counts.most_common():
-        shares.append(f"{purpose} {count / counts.total():.0%}")
-    return program["global_step"] / seconds, peak, ", ".join(shares)
+    shares = [round(100 * counts[purpose] / counts.total()) for purpose in PURPOSES]
+    return program["global_step"] / seconds, peak, shares
 
 
 def measure_threads(script, task, steps, num_threads):
@@ -483,74 +487,73 @@ def measure_calls(script):
 # Tables
 
 
-def print_row(*cells):
-    print("| " + " | ".join(cells) + " |", flush=True)
-
-
-def print_header(title, *columns):
+def begin_table(args, part, title, *columns):
     print(f"\n### {title}\n")
-    print_row(*columns)
-    print("|" + "-|" * len(columns), flush=True)
+    path = args.csv and args.csv.with_name(f"{args.csv.name}_{part}.csv")
+    return Table(columns, path)
 
 
 def print_environments(args):
-    title = "Environments, steps per second"
-    print_header(title, "environment", "bare", "as the scripts see it")
+    columns = ["environment", "bare", "as the scripts see it"]
+    table = begin_table(args, "environments", "Environments, steps per second", *columns)
     for task in args.tasks:
         bare, wrapped = alone(args.core, measure_environment, task, args.rounds, args.seconds)
-        print_row(task, f"{bare:,.0f}", f"{wrapped:,.0f}")
+        table.add(task, round(bare), round(wrapped))
 
 
 def print_simulator(args):
     rounds = f"median of {args.rounds} rounds of {args.seconds:g} s"
     title = f"smaclite_jit, steps per second, {rounds}"
-    many_battles = f"{args.num_envs} battles in one call"
-    print_header(title, "map", "original", "one battle", many_battles, "to one")
+    columns = ["map", "original", "one battle", f"{args.num_envs} battles in one call", "to one"]
+    table = begin_table(args, "simulator", title, *columns)
     for name in args.maps:
         one, many, ratio = alone(
             args.core, measure_simulator, name, args.num_envs, args.rounds, args.seconds
         )
-        original = str(ORIGINAL.get(name, ""))
-        print_row(name, original, f"{one:,.0f}", f"{many:,.0f}", f"{ratio:.2f} x")
+        table.add(name, ORIGINAL.get(name, ""), round(one), round(many), f"{ratio:.2f}")
 
 
 def print_scripts(args):
     title = f"Scripts with default arguments, the first {args.steps:,d} steps"
-    columns = ["steps per second", "peak memory, main process", "where the time goes"]
-    print_header(title, "script", "environment", *columns)
+    columns = ["script", "environment", "steps/s", "peak MB, main process"]
+    columns += [f"{purpose} %" for purpose in PURPOSES]
+    table = begin_table(args, "scripts", title, *columns)
     for task in args.tasks:
         for script in args.scripts:
             speed, peak, shares = alone(args.core, measure_script, script, task, args.steps)
-            print_row(script, task, f"{speed:,.0f}", f"{peak:,.0f} MB", shares)
+            table.add(script, task, round(speed), round(peak), *shares)
 
 
 def print_updates(args):
     size = "10 episodes x 60 steps x 3 agents, 33 numbers an observation, 48 a state"
-    print_header(f"One update: {size}", "script", "time")
+    table = begin_table(args, "updates", f"One update: {size}", "script", "ms")
     for script in args.scripts:
         seconds = alone(args.core, measure_update, script)
-        print_row(script, f"{seconds * 1000:.1f} ms")
+        table.add(script, f"{seconds * 1000:.1f}")
 
 
 def print_calls(args):
+    title = "A small update: 10 episodes x 17 steps x 3 agents"
+    table = begin_table(args, "calls", title, "script", "part", "calls of torch", "ms")
     for script in args.scripts:
-        title = f"A small update of {script}.py: 10 episodes x 17 steps x 3 agents"
-        print_header(title, "part", "calls of torch", "time")
         parts = alone(args.core, measure_calls, script)
         for part, (calls, seconds) in parts.items():
-            print_row(part, str(calls), f"{seconds * 1000:.2f} ms")
+            table.add(script, part, calls, f"{seconds * 1000:.2f}")
         calls, seconds = (sum(values) for values in zip(*parts.values()))
-        print_row("in all", str(calls), f"{seconds * 1000:.2f} ms")
+        table.add(script, "in all", calls, f"{seconds * 1000:.2f}")
 
 
 def print_threads(args):
     cores = alone(None, torch.get_num_threads)
     counts = list(dict.fromkeys(threads or cores for threads in args.num_threads))
-    names = " / ".join(map(str, counts))
-    title = f"Scripts with {names} threads, from start to end, with default arguments"
-    columns = ["steps per second (last to first)", "milliseconds of an update (first to last)"]
-    columns.append("the script takes")
-    print_header(title, "script", "environment", "observations a batch", *columns)
+    names = [f"{threads} thread" if threads == 1 else f"{threads} threads" for threads in counts]
+    columns = ["script", "environment", "observations a batch"]
+    columns += [f"steps/s, {name}" for name in names]
+    columns += ["last to first"]
+    columns += [f"ms an update, {name}" for name in names]
+    columns += ["first to last", "the script takes"]
+    title = "Scripts with a number of threads from start to end, with default arguments"
+    table = begin_table(args, "threads", title, *columns)
     for task in args.thread_tasks:
         for script in args.scripts:
             speeds = defaultdict(list)
@@ -564,42 +567,45 @@ def print_threads(args):
                     updates[threads].append(update * 1000)
             speeds = [statistics.median(speeds[threads]) for threads in counts]
             updates = [statistics.median(updates[threads]) for threads in counts]
-            speed_ratio = speeds[-1] / speeds[0]
-            update_ratio = updates[0] / updates[-1]
-            speed_cell = f"{joined(speeds, ',.0f')} ({speed_ratio:.2f} x)"
-            update_cell = f"{joined(updates, '.1f')} ({update_ratio:.2f} x)"
-            print_row(script, task, f"{observations:,d}", speed_cell, update_cell, str(wanted))
-
-
-def joined(numbers, digits):
-    return " / ".join(format(number, digits) for number in numbers)
+            table.add(
+                script,
+                task,
+                observations,
+                *[round(speed) for speed in speeds],
+                f"{speeds[-1] / speeds[0]:.2f}",
+                *[f"{update:.1f}" for update in updates],
+                f"{updates[0] / updates[-1]:.2f}",
+                wanted,
+            )
 
 
 def print_devices(args):
-    names = " / ".join(args.devices)
-    title = f"Scripts on {names}, with default arguments, the first {args.steps:,d} steps"
-    columns = ["steps per second (last to first)", "where the time of the last goes"]
-    print_header(title, "script", "environment", *columns)
+    title = f"Scripts on devices, with default arguments, the first {args.steps:,d} steps"
+    columns = ["script", "environment"]
+    columns += [f"steps/s, {device}" for device in args.devices]
+    columns += ["last to first"]
+    columns += [f"{purpose} %" for purpose in PURPOSES]  # of the last
+    table = begin_table(args, "devices", title, *columns)
     for task in args.tasks:
         for script in args.scripts:
             speeds = []
             for device in args.devices:
                 speed, _, shares = alone(None, measure_script, script, task, args.steps, device)
                 speeds.append(speed)
-            ratio = speeds[-1] / speeds[0]
-            print_row(script, task, f"{joined(speeds, ',.0f')} ({ratio:.2f} x)", shares)
+            ratio = f"{speeds[-1] / speeds[0]:.2f}"
+            table.add(script, task, *[round(speed) for speed in speeds], ratio, *shares)
 
 
 def print_replay(args):
-    title = "Replay buffer, bytes for each environment step"
-    full = "5,000 episodes of the greatest length"
-    print_header(title, "map", "qmix", "qmix_memefficient", "to qmix", full)
+    title = "Replay buffer, bytes for each environment step, and GB of 5,000 longest episodes"
+    columns = ["map", "qmix", "qmix_memefficient", "to qmix", "GB, qmix", "GB, qmix_memefficient"]
+    table = begin_table(args, "replay", title, *columns)
     for name in args.replay_maps:
         plain = alone(args.core, measure_replay, "qmix", name)
         lean = alone(args.core, measure_replay, "qmix_memefficient", name)
         steps = 5000 * gym.spec(f"smaclite_jit/{name}-v0").max_episode_steps
-        full = f"{plain * steps / 1e9:.1f} / {lean * steps / 1e9:.1f} GB"
-        print_row(name, f"{plain:,.0f}", f"{lean:,.0f}", f"{lean / plain:.2f} x", full)
+        gigabytes = [f"{size * steps / 1e9:.1f}" for size in (plain, lean)]
+        table.add(name, round(plain), round(lean), f"{lean / plain:.2f}", *gigabytes)
 
 
 PARTS = {
