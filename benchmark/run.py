@@ -29,6 +29,9 @@ from process import Process
 from progress import buffer_size, clock, describe, say, signal_name
 from suites import REPO, get_suite, is_finished, usage_error
 
+# What a run executes, to tell whether it is as committed.
+CODE = ("cleanmarl", "smaclite_jit", "tests/envs", "docs/examples")
+
 
 @dataclass
 class Args:
@@ -125,10 +128,13 @@ class Run:
 
 
 def commit():
-    """The commit of the code that a run executes, `+dirty` if that code is not as committed."""
+    """The commit of the code that a run executes, `+dirty` if that code is not as committed.
+
+    Copies named cleanmarl/my_* are in .gitignore and do not count.
+    """
     git = ["git", "-C", str(REPO)]
     head = [*git, "rev-parse", "--short=12", "HEAD"]
-    status = [*git, "status", "--porcelain", "--", "cleanmarl", "smaclite_jit", "tests/envs"]
+    status = [*git, "status", "--porcelain", "--", *CODE]
     try:
         name = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
         changes = subprocess.run(status, capture_output=True, check=True).stdout
@@ -217,6 +223,9 @@ def run_suite(args, execute_runs):
         usage_error(f"--memory {args.memory} must be 0, for what is free, or more")
     runs = []
     for line, seed in select(args):
+        script = f"cleanmarl/{line.script}.py"
+        if not Path(REPO, script).is_file():
+            usage_error(f"there is no {script}: put your script there first")
         run = Run(line, seed, args.runs_dir / args.suite, args.progress)
         if is_finished(line, run.folder, seed):
             say(f"{run.name}: skipped, it is finished")
