@@ -3,8 +3,8 @@
     python benchmark/loops.py runs/<run> --episodes 100
     python benchmark/loops.py runs/*
 
-Each run is a row. Of the episodes that the time limit has cut off, it has how many are in a loop,
-that is, have at most four different states in their last 20 steps, and Q_tot of their last step.
+A row counts the episodes that the time limit cuts off, and those of them that end in a loop: with
+at most four different states in their last `--last` steps.
 
 For runs of your own only: an environment that the model names is imported, unlike in
 cleanmarl/evaluate.py.
@@ -47,15 +47,17 @@ class Args:
 
 COLUMNS = [
     "environment",
+    "script",
     "arguments",
     "seed",
+    "model",
     "episodes",
     "return",
     "steps",
     "cut off %",
-    "in a loop %",
+    "in a loop, % of these",
     "first Q_tot",
-    "last Q_tot, cut off",
+    "last Q_tot of these",
 ]
 
 
@@ -90,12 +92,12 @@ def changed_arguments(trained, defaults):
 
 
 def play(run, args):
-    """Play greedy episodes. Returns the run's environment, arguments and seed, and an array.
+    """Play greedy episodes. Returns what a run is, the first cells of its row, and an array.
 
     It has a row for each episode: return, steps, cut off or not, different states at its end,
     first Q_tot, last Q_tot.
     """
-    _, saved = load_run(run, args.best)
+    path, saved = load_run(run, args.best)
     module = load_script(saved["script"], args.script)
     trained = saved["args"]
     env = make_env(
@@ -129,8 +131,14 @@ def play(run, args):
             q_total[-1].item(),
         ]
         rows.append(row)
-    arguments = changed_arguments(trained, module.Args())
-    return trained["env_name"], arguments, trained["seed"], np.array(rows)
+    cells = [
+        trained["env_name"],
+        saved["script"],
+        changed_arguments(trained, module.Args()),
+        str(trained["seed"]),
+        path.name,
+    ]
+    return cells, np.array(rows)
 
 
 def percent(part):
@@ -142,18 +150,16 @@ if __name__ == "__main__":
     if not args.runs:
         usage_error("give the folders of runs, runs/...")
     torch.set_num_threads(1)
+    try:
+        played = [play(run, args) for run in args.runs]
+    except UsageError as error:
+        usage_error(error)
     table = Table(COLUMNS, args.csv)
-    for run in args.runs:
-        try:
-            environment, arguments, seed, rows = play(run, args)
-        except UsageError as error:
-            usage_error(error)
-        total, steps, cut_off, different, first, last = rows.T
+    for cells, episodes in played:
+        total, steps, cut_off, different, first, last = episodes.T
         cut_off = cut_off.astype(bool)
         table.add(
-            environment,
-            arguments,
-            seed,
+            *cells,
             args.episodes,
             f"{total.mean():.2f}",
             f"{steps.mean():.1f}",

@@ -29,12 +29,13 @@ leaves out the best and the worst at each step; with three it is the mean. The t
 plain means over the seeds [95% interval].
 
 Greedy evaluation episodes: the part of the battles won, or the return where there are no \
-battles. A run has 100 equal parts, and an evaluation here is the mean over one of them; *last 5 \
-%* is the mean over the last five, *best evaluation* is chosen for each seed. *100 episodes*: \
-what `cleanmarl/evaluate.py` gives, of `model.pt` and of `best_model.pt`. *Reached*: the figure \
-in brackets or more in five evaluations in a row, at any time; steps and minutes are means over \
-the seeds that have reached it. Machine: {machines}, one thread for each run. The minutes depend \
-on what else ran there, and are no comparison of lines.
+battles. A run has 100 equal parts, and an evaluation here is the mean over one of them; a part \
+without any has that of the part before. *Last 5 %* is the mean over the last five, *best \
+evaluation* is chosen for each seed. *100 episodes*: what `cleanmarl/evaluate.py` gives, of \
+`model.pt` and of `best_model.pt`. *Reached*: the figure in brackets or more in five evaluations \
+in a row, at any time; steps and minutes are means over the seeds that have reached it. Machine: \
+{machines}, one thread for each run. The minutes depend on what else ran there, and are no \
+comparison of lines.
 
 """
 

@@ -23,10 +23,19 @@ from suites import REPO, usage_error
 EXCLUDES = [
     ".git",
     ".hypothesis",
+    ".pytest_cache",
+    ".ruff_cache",
     ".venv",
-    "docs",
+    "*.egg-info",
+    "*.mp4",
+    "__pycache__",
+    "build",
+    "dist",
+    "docs/_build",
+    "docs/images",
     "runs",
-    "benchmark/runs",
+    "sweeps",
+    "wandb",
     "benchmark/results",
 ]
 
@@ -63,6 +72,7 @@ def train(command, interval):
 def connect(address):
     """Join the cluster. Returns Ray."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = "1"  # it lists scripts that a user has made
     try:
         import ray
     except ImportError:

@@ -343,7 +343,8 @@ def measure_script(script, task, steps, device="cpu"):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # kB on Linux
     if sys.platform == "darwin":
         peak = peak / 2**10  # bytes there
-    shares = [round(100 * counts[purpose] / counts.total()) for purpose in PURPOSES]
+    total = counts.total() or 1  # of a run so short that there was no signal
+    shares = [round(100 * counts[purpose] / total) for purpose in PURPOSES]
     return program["global_step"] / seconds, peak, shares
 
 
@@ -489,7 +490,9 @@ def measure_calls(script):
 
 def begin_table(args, part, title, *columns):
     print(f"\n### {title}\n")
-    path = args.csv and args.csv.with_name(f"{args.csv.name}_{part}.csv")
+    path = None
+    if args.csv is not None:
+        path = Path(f"{args.csv}_{part}.csv")
     return Table(columns, path)
 
 
@@ -549,9 +552,9 @@ def print_threads(args):
     names = [f"{threads} thread" if threads == 1 else f"{threads} threads" for threads in counts]
     columns = ["script", "environment", "observations a batch"]
     columns += [f"steps/s, {name}" for name in names]
-    columns += ["last to first"]
+    columns += ["speed-up of the run"]
     columns += [f"ms an update, {name}" for name in names]
-    columns += ["first to last", "the script takes"]
+    columns += ["speed-up of the update", "the script takes"]
     title = "Scripts with a number of threads from start to end, with default arguments"
     table = begin_table(args, "threads", title, *columns)
     for task in args.thread_tasks:
@@ -583,7 +586,7 @@ def print_devices(args):
     title = f"Scripts on devices, with default arguments, the first {args.steps:,d} steps"
     columns = ["script", "environment"]
     columns += [f"steps/s, {device}" for device in args.devices]
-    columns += ["last to first"]
+    columns += ["speed-up of the run"]
     columns += [f"{purpose} %" for purpose in PURPOSES]  # of the last
     table = begin_table(args, "devices", title, *columns)
     for task in args.tasks:

@@ -6,33 +6,33 @@ from suites import usage_error
 
 
 class Table:
-    """Rows of words and whole numbers; other numbers are words too, with the digits to show.
+    """A table whose cells are words and whole numbers. Any other number comes rounded, as a word.
 
-    A CSV file that is there keeps its rows, so one table can come of several commands.
+    Rows are added to a CSV file that is there, so that several commands can make one table.
     """
 
     def __init__(self, columns, path=None):
         self.path = path
         if path is not None:
-            if not path.parent.is_dir():
-                usage_error(f"--csv: there is no folder {path.parent}: make it first")
+            if path.is_dir() or not path.parent.is_dir():
+                usage_error(f"--csv: {path} cannot be a file: give another name")
             if not path.exists():
-                self.write(columns)
+                self.write_row(columns)
             with path.open(newline="") as file:
-                there = next(csv.reader(file), [])
-            if there != list(columns):
+                header = next(csv.reader(file), [])
+            if header != list(columns):
                 usage_error(f"--csv: {path} has other columns: delete it or give another name")
-        self.print(columns)
+        self.print_row(columns)
         print("|" + "-|" * len(columns), flush=True)
 
     def add(self, *cells):
-        self.print(f"{cell:,d}" if isinstance(cell, int) else cell for cell in cells)
+        self.print_row(f"{cell:,d}" if isinstance(cell, int) else cell for cell in cells)
         if self.path is not None:
-            self.write(cells)
+            self.write_row(cells)
 
-    def print(self, cells):
+    def print_row(self, cells):
         print("| " + " | ".join(cells) + " |", flush=True)
 
-    def write(self, cells):
+    def write_row(self, cells):
         with self.path.open("a", newline="") as file:
             csv.writer(file, lineterminator="\n").writerow(cells)

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.helpers import CLOCK, REPO, SCRIPTS, run_dir
+from tests.helpers import CLOCK, PZ, REPO, SCRIPTS, run_dir
 from tests.helpers import run as train
 
 KEY = ["environment", "label", "seed"]
@@ -32,13 +32,13 @@ NEEDS_PROC = pytest.mark.skipif(
 )
 
 
-def start(program, *args, env=None, **options):
-    command = [sys.executable, str(REPO / "benchmark" / f"{program}.py"), *map(str, args)]
+def start(program, *args, env=None, repo=REPO, **options):
+    command = [sys.executable, str(repo / "benchmark" / f"{program}.py"), *map(str, args)]
     environ = dict(os.environ)
     environ.pop("RAY_ADDRESS", None)
     environ |= env or {}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=REPO, env=environ, **pipes, **options)
+    return subprocess.Popen(command, cwd=repo, env=environ, **pipes, **options)
 
 
 def run(program, *args, **options):
@@ -327,6 +327,23 @@ def test_published_results_follow_from_their_csv(suite, tmp_path):
     assert not runs.commit.str.contains("dirty|unknown").any()
 
 
+TABLES = """
+speed_environments speed_simulator speed_scripts speed_updates speed_replay speed_calls
+speed_threads h200_threads h200_devices loops random initial_values
+"""
+
+
+@pytest.mark.parametrize("name", TABLES.split())
+def test_published_tables_have_no_row_twice(name):
+    """A command that is given twice adds its rows twice."""
+    table = pd.read_csv(RESULTS / f"{name}.csv")
+    key = table.select_dtypes(exclude="number")  # what was measured
+    if "seed" in table:
+        key = key.assign(seed=table.seed)
+    assert len(table) > 2
+    assert not key.duplicated().any()
+
+
 def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end(benchmark):
     report = benchmark("report")
     scores = np.array([[9.0, 0, 1, 2, 3, -5, 8, 1], [1.0, 1, 1, 1, 1, 1, 1, 1]])
@@ -563,27 +580,43 @@ def test_the_files_of_a_run_come_from_its_node(tmp_path, benchmark, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
-# An episode of the clock goes through four states. In simple_spread the landmarks' distances change
-# at every step.
+# An episode of the clock goes through four states, and is cut off. In simple_spread, which is cut
+# off too, the landmarks' distances change at every step. The two-step game ends by itself.
 @pytest.mark.slow
-@pytest.mark.parametrize(("env", "steps", "stuck"), [(CLOCK, 4, 100), (SPREAD, 25, 0)])
 @pytest.mark.parametrize("script", ["qmix", "qmix_lstm"])
-def test_loops_are_counted(script, env, steps, stuck, tmp_path):
-    train(script, *env, "--total-timesteps", 80, "--batch-size", 2, cwd=tmp_path)
+def test_loops_are_counted(script, tmp_path):
+    runs = []
+    for env in (CLOCK, SPREAD, (*PZ, "two_step_game")):
+        folder = tmp_path / str(len(runs))
+        folder.mkdir()
+        train(script, *env, "--total-timesteps", 80, "--batch-size", 2, cwd=folder)
+        runs.append(run_dir(folder))
     path = tmp_path / "loops.csv"
-    command = ["loops", run_dir(tmp_path), "--episodes", 3, "--csv", path]
+    command = ["loops", *runs, "--episodes", 3, "--csv", path]
     code, output = run(*command, env={"PYTHONPATH": str(REPO)})
     assert code == 0, output
-    (row,) = pd.read_csv(path).to_dict("records")
-    assert f"| {row['environment']} | {row['arguments']} | 1 | 3 |" in output
-    assert "--total-timesteps 80 --batch-size 2" in row["arguments"]
-    assert row["steps"] == steps
-    assert row["cut off %"] == 100
-    assert row["in a loop %"] == stuck
+    table = pd.read_csv(path)
+    assert list(table.environment) == ["clock", "simple_spread_v3", "two_step_game"]
+    assert set(table.script) == {script}
+    assert set(table.model) == {"model.pt"}
+    assert table.arguments[0] == "--total-timesteps 80 --batch-size 2"
+    assert list(table.steps) == [4, 25, 2]
+    assert list(table["cut off %"]) == [100, 100, 0]
+    assert list(table["in a loop, % of these"])[:2] == [100, 0]
+    assert list(table["last Q_tot of these"].isna()) == [False, False, True]
+    assert list(table["in a loop, % of these"].isna()) == [False, False, True]
 
 
-def test_initial_values_are_those_of_random_play(tmp_path):
-    """The head's weights are 0.01 of torch's, so without them values are a hundred times larger."""
+def test_loops_of_a_run_that_is_not_there_are_one_line_and_no_row(tmp_path):
+    path = tmp_path / "loops.csv"
+    code, output = run("loops", tmp_path / "nowhere", "--csv", path)
+    assert code == 2
+    assert output.startswith("loops.py: ")
+    assert output.count("\n") == 1
+    assert not path.exists()
+
+
+def test_initial_values_are_small_because_the_last_layer_is(tmp_path):
     path = tmp_path / "initial_values.csv"
     source = (REPO / "cleanmarl" / "qmix.py").read_text()
     large = tmp_path / "my_large.py"
@@ -596,13 +629,13 @@ def test_initial_values_are_those_of_random_play(tmp_path):
     assert list(table.script) == ["qmix.py", "my_large.py"]
     assert (table.least <= table["mean"]).all()
     assert (table["mean"] <= table.greatest).all()
+    assert 0.01 < table["mean"][0] < 0.1
     assert table["mean"][1] > 3 * table["mean"][0]
 
 
 def test_a_random_policy_has_a_return_and_its_interval(tmp_path):
     path = tmp_path / "random.csv"
-    env = ("--env-type", "pz", "--env-family", "tests.envs", "--env-name", "two_step_game")
-    code, output = run("random_policy", *env, "--episodes", 400, "--csv", path)
+    code, output = run("random_policy", *PZ, "two_step_game", "--episodes", 400, "--csv", path)
     assert code == 0, output
     (row,) = pd.read_csv(path).to_dict("records")
     # Half of the episodes pay 7, the others 0, 1, 1 or 8: (7 + 2.5) / 2 on average.
@@ -621,9 +654,10 @@ def test_a_csv_file_keeps_its_rows_and_its_columns(benchmark, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         table(["map", "rate"], path)
     assert "has other columns: delete it or give another name" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        table(["map"], tmp_path / "nowhere" / "rates.csv")
-    assert "nowhere: make it first" in capsys.readouterr().err
+    for wrong in (tmp_path / "nowhere" / "rates.csv", tmp_path):
+        with pytest.raises(SystemExit, match="2"):
+            table(["map"], wrong)
+        assert f"{wrong} cannot be a file: give another name" in capsys.readouterr().err
     assert path.read_text().count("\n") == 3
 
 
@@ -647,12 +681,12 @@ def test_speed_has_every_table(tmp_path):
     assert rows[-3][1] == f"{4 * 2 * (3 * 33 + 48) + 3 * 9 + 3 * 8 + 4 + 1:,d}"
     ratio = int(rows[-1][3].replace(",", "")) / int(rows[-1][2].replace(",", ""))
     assert float(rows[-1][4]) == pytest.approx(ratio, abs=0.02)
-    in_files = []
-    for part in parts[1:]:
+    for k, part in enumerate(parts[1:]):
+        header_and_row = []
+        for row in rows[2 * k : 2 * k + 2]:
+            header_and_row.append([re.sub(r"(?<=\d),(?=\d)", "", cell) for cell in row])
         with open(tmp_path / f"small_{part}.csv", newline="") as file:
-            in_files += csv.reader(file)
-    printed = [[re.sub(r"(?<=\d),(?=\d)", "", cell) for cell in row] for row in rows]
-    assert sorted(in_files) == sorted(printed)
+            assert list(csv.reader(file)) == header_and_row
 
 
 def test_speed_counts_the_calls_of_a_small_update():

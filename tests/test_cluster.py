@@ -3,13 +3,14 @@
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 from ray.cluster_utils import Cluster
 
-from tests.helpers import scalars
+from tests.helpers import REPO, scalars
 from tests.test_benchmark import NEEDS_PROC, run, smoke, start, trainings_in, wait_for
 
 pytestmark = [pytest.mark.slow, NEEDS_PROC]
@@ -38,10 +39,25 @@ def without_time(logged):
     return {tag: events for tag, events in logged.items() if not tag.startswith("time/")}
 
 
-def test_both_nodes_run_a_suite_with_the_results_of_one_machine(smoke, nodes, tmp_path):
+@pytest.fixture
+def clone(tmp_path):
+    """A clone whose smoke suite plays an environment of the user's, which .gitignore lists."""
+    root = tmp_path / "clone"
+    ignore = shutil.ignore_patterns("__pycache__", "runs", "results")
+    for folder in ("cleanmarl", "benchmark"):
+        shutil.copytree(REPO / folder, root / folder, ignore=ignore)
+    shutil.copy(REPO / ".gitignore", root)
+    shutil.copytree(REPO / "tests" / "envs", root / "my_envs", ignore=ignore)
+    suites = root / "benchmark" / "suites.py"
+    suites.write_text(suites.read_text().replace("--env-family tests.envs", "--env-family my_envs"))
+    return root
+
+
+def test_both_nodes_run_a_suite_with_the_results_of_one_machine(smoke, clone, nodes, tmp_path):
     address, _ = nodes
     suite = ("smoke", "--scripts", "qmix", "qmix_lstm", "--seeds", 1, -1, "--runs-dir", tmp_path)
-    code, output = run("run_on_ray", *suite, "--progress", 1, env={"RAY_ADDRESS": address})
+    ray = {"RAY_ADDRESS": address}
+    code, output = run("run_on_ray", *suite, "--progress", 1, env=ray, repo=clone)
     assert code == 1, output
     assert "2 runs finished, 2 failed:" in output
     assert " left, evaluation: return " in output  # a progress line
