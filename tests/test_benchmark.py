@@ -675,7 +675,7 @@ def test_speed_has_every_table(tmp_path):
             rows.append([cell.strip() for cell in line.strip("|").split("|")])
     names = "environment lbf:Foraging-5x5-2p-1f-v3 map 3m script qmix_lstm script qmix_lstm map 3m"
     assert [row[0] for row in rows] == [*names.split(), "script", "qmix_lstm"]
-    assert 96 <= sum(map(int, rows[5][-8:])) <= 104
+    assert 97 <= sum(map(int, rows[5][-8:])) <= 103
     # A step of 3m: observations (3, 33), state (48,), both again, available actions (3, 9),
     # actions, reward, done.
     assert rows[-3][1] == f"{4 * 2 * (3 * 33 + 48) + 3 * 9 + 3 * 8 + 4 + 1:,d}"
@@ -796,6 +796,16 @@ def test_speed_knows_what_the_lines_of_a_loop_are_for(script, benchmark):
             if words in source.splitlines()[number - 1]:
                 found.setdefault(words, set()).add(purpose)
     assert found == {words: {purpose} for words, purpose in PURPOSES.items()}
+
+
+def test_a_suite_whose_script_is_missing_is_one_line(benchmark, tmp_path, monkeypatch, capsys):
+    program = benchmark("run")
+    monkeypatch.setattr(program, "REPO", tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        program.run_suite(program.Args("smoke", runs_dir=tmp_path), execute_runs=None)
+    error = capsys.readouterr().err
+    assert error.endswith(": there is no cleanmarl/qmix.py: put your script there first\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_work_is_one_line(tmp_path):
