@@ -159,6 +159,7 @@ SUITES = {
             "--env-type pz --total-timesteps 100000 --exploration-fraction 0.5",
             seeds=(1, 2, 3),
         ),
+        *lines(["two_step_game"], ["qmix", "my_vdn"], TWO_STEP_GAME, seeds=(1, 2, 3)),
         *lines(["lift"], ["qmix", "my_adam", "my_small_steps"], LIFT, seeds=(1, 2, 3, 4)),
         *lines(
             ["lift"],

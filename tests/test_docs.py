@@ -288,11 +288,7 @@ def test_two_step_game(name, best, tmp_path, monkeypatch):
         str(run_dir(tmp_path)),
     ]
     printed = subprocess.run(values, capture_output=True, text=True, check=True).stdout.splitlines()
-    rows = [
-        [float(number) for number in line.split()]
-        for line in printed
-        if not line.startswith("state")
-    ]
+    rows = [[float(number) for number in line.split(",")[2:]] for line in printed[1:]]
     expected = {"qmix": [[0, 1], [1, 8]], "vdn": [[-1.5, 2.5], [2.5, 6.5]]}[name]
     np.testing.assert_allclose(rows[4:], expected, atol=0.1 if name == "qmix" else 0.8)
 
@@ -396,6 +392,7 @@ def clone(tmp_path_factory):
         shutil.copytree(REPO / folder, root / folder, ignore=ignore)
     for file in ("README.md", "pyproject.toml", "tests/__init__.py"):
         shutil.copy(REPO / file, root / file)
+    (root / "benchmark" / "results").mkdir()
     return root
 
 

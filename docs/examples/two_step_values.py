@@ -26,11 +26,12 @@ with torch.no_grad():
     q_values = q_network(
         torch.cat([states.unsqueeze(1).expand(3, 2, 3), ids], dim=-1)
     )  # (state, agent, action)
+    print("state,action of agent 1,Q_tot if agent 2 takes 0,Q_tot if agent 2 takes 1")
     for state, name in enumerate(("1", "2A", "2B")):
-        print(f"state {name}: agent 1's action downwards, agent 2's to the right")
         for first in range(2):
             chosen = [
                 torch.stack([q_values[state, 0, first], q_values[state, 1, second]])
                 for second in range(2)
             ]
-            print("".join(f"{mixer(pair, states[state]).item():8.2f}" for pair in chosen))
+            q_totals = [f"{mixer(pair, states[state]).item():.2f}" for pair in chosen]
+            print(",".join([name, str(first), *q_totals]))
