@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -46,6 +47,19 @@ def run(program, *args, **options):
     process = start(program, *args, **options)
     output, errors = process.communicate()
     return process.returncode, output + errors
+
+
+@pytest.fixture
+def plot(monkeypatch, capfd):
+    """A function that runs benchmark/plot.py in this process and returns what it has printed."""
+
+    def run_plot(*args):
+        monkeypatch.syspath_prepend(str(REPO / "benchmark"))
+        monkeypatch.setattr(sys, "argv", ["plot.py", *map(str, args)])
+        runpy.run_path(str(REPO / "benchmark" / "plot.py"), run_name="__main__")
+        return capfd.readouterr().out
+
+    return run_plot
 
 
 @pytest.fixture
@@ -273,10 +287,9 @@ def copy_csv(results, folder):
 
 @pytest.mark.slow
 @NEEDS_PROC
-def test_the_csv_files_are_enough(smoke, tmp_path):
+def test_the_csv_files_are_enough(smoke, tmp_path, plot):
     copy_csv(smoke.folder / "results", tmp_path)
-    code, output = run("plot", "smoke", "--from-csv", "--results-dir", tmp_path)
-    assert code == 0, output
+    plot("smoke", "--from-csv", "--results-dir", tmp_path)
     assert_same_results(smoke.folder / "results", tmp_path)
 
 
@@ -290,10 +303,9 @@ def one_run(smoke, tmp_path):
 
 @pytest.mark.slow
 @NEEDS_PROC
-def test_runs_that_are_elsewhere_are_kept(smoke, one_run, tmp_path):
+def test_runs_that_are_elsewhere_are_kept(smoke, one_run, tmp_path, plot):
     copy_csv(smoke.folder / "results", tmp_path)
-    code, output = run("plot", "smoke", "--runs-dir", one_run, "--results-dir", tmp_path)
-    assert code == 0, output
+    output = plot("smoke", "--runs-dir", one_run, "--results-dir", tmp_path)
     assert "1 runs in" in output
     assert "7 others in" in output
     assert_same_results(smoke.folder / "results", tmp_path)
@@ -301,9 +313,8 @@ def test_runs_that_are_elsewhere_are_kept(smoke, one_run, tmp_path):
 
 @pytest.mark.slow
 @NEEDS_PROC
-def test_the_table_of_one_seed(one_run, tmp_path):
-    code, output = run("plot", "smoke", "--runs-dir", one_run, "--results-dir", tmp_path)
-    assert code == 0, output
+def test_the_table_of_one_seed(one_run, tmp_path, plot):
+    plot("smoke", "--runs-dir", one_run, "--results-dir", tmp_path)
     table = (tmp_path / "smoke.md").read_text()
     assert "| two_step_game | qmix | 1 | 2,000 | 8.00 | 8.00 |" in table
     missing = [
@@ -316,11 +327,10 @@ def test_the_table_of_one_seed(one_run, tmp_path):
 @pytest.mark.parametrize(
     "suite", [path.name.removesuffix("_runs.csv") for path in RESULTS.glob("*_runs.csv")]
 )
-def test_published_results_follow_from_their_csv(suite, tmp_path):
+def test_published_results_follow_from_their_csv(suite, tmp_path, plot):
     for name in (f"{suite}.csv", f"{suite}_runs.csv"):
         shutil.copy(RESULTS / name, tmp_path)
-    code, output = run("plot", suite, "--from-csv", "--results-dir", tmp_path)
-    assert code == 0, output
+    plot(suite, "--from-csv", "--results-dir", tmp_path)
     for name in (f"{suite}.md", f"{suite}.json"):
         assert (RESULTS / name).read_bytes() == (tmp_path / name).read_bytes(), name
     runs = pd.read_csv(RESULTS / f"{suite}_runs.csv")
@@ -329,7 +339,7 @@ def test_published_results_follow_from_their_csv(suite, tmp_path):
 
 TABLES = """
 speed_environments speed_simulator speed_scripts speed_updates speed_replay speed_calls
-speed_threads h200_threads h200_devices loops random initial_values
+speed_threads h200_threads h200_devices loops random initial_values agreement
 """
 
 

@@ -23,7 +23,6 @@ from tests.helpers import (
     WEATHER,
     command,
     module,
-    run,
     run_dir,
     run_here,
     scalars,
@@ -125,14 +124,10 @@ def test_sigterm_saves_closes_and_exits_with_143(script, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_log_in_a_file_has_whole_lines(script, tmp_path):
-    log = tmp_path / "log.txt"
+def test_a_log_in_a_file_has_whole_lines(script, tmp_path, monkeypatch, capfdbinary):
     args = (*LBF, *words("--batch-size 4 --eval-steps 10 --total-timesteps 1000"))
-    with open(log, "wb") as file:
-        subprocess.run(
-            command(script, *args), cwd=tmp_path, env=ENVIRON, stdout=file, stderr=file, check=True
-        )
-    text = log.read_bytes().decode()
+    run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    text = b"".join(capfdbinary.readouterr()).decode()  # which pytest keeps in files
     evaluations = scalars(tmp_path)["eval/ep_reward"]
     assert "\r" not in text
     assert len(re.findall(r"^step", text, re.M)) == len(evaluations)
@@ -178,7 +173,9 @@ def test_a_loaded_run_starts_with_the_weights_of_the_other(script, tmp_path, mon
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_the_first_evaluation_of_a_loaded_run_is_that_of_evaluate(script, tmp_path, monkeypatch):
+def test_the_first_evaluation_of_a_loaded_run_is_that_of_evaluate(
+    script, tmp_path, monkeypatch, capfd
+):
     for folder in ("trained", "loaded"):
         (tmp_path / folder).mkdir()
     args = (*LBF, *words("--total-timesteps 600 --batch-size 4"))
@@ -188,20 +185,23 @@ def test_the_first_evaluation_of_a_loaded_run_is_that_of_evaluate(script, tmp_pa
     run_here(script, *args, cwd=tmp_path / "loaded", monkeypatch=monkeypatch)
     first = scalars(tmp_path / "loaded")["eval/ep_reward"][0][1]
     seed = 1 + 4 if script == "qmix_multienvs" else 1 + 1  # of the evaluation environment
-    evaluate = [sys.executable, "-m", "cleanmarl.evaluate", str(model), "--json"]
-    evaluate += words(f"--episodes 1 --seed {seed}")
-    done = subprocess.run(evaluate, env=ENVIRON, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["return"]["mean"] == pytest.approx(first)
+    capfd.readouterr()
+    args = (model, *words(f"--json --episodes 1 --seed {seed}"))
+    with pytest.raises(SystemExit) as stop:
+        run_here("evaluate", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert stop.value.code == 0
+    assert json.loads(capfd.readouterr().out)["return"]["mean"] == pytest.approx(first)
 
 
 @pytest.mark.slow
-def test_a_loaded_run_goes_on_with_another_map_of_the_same_sizes(tmp_path):
+def test_a_loaded_run_goes_on_with_another_map_of_the_same_sizes(tmp_path, monkeypatch):
     for folder in ("trained", "loaded"):
         (tmp_path / folder).mkdir()
     args = words("--total-timesteps 300 --batch-size 2 --env-type lbf --env-name")
-    run("qmix", *args, "Foraging-5x5-2p-1f-v3", cwd=tmp_path / "trained")
-    model = run_dir(tmp_path / "trained")
-    run("qmix", *args, "Foraging-6x6-2p-1f-v3", "--load-model", model, cwd=tmp_path / "loaded")
+    trained = (*args, "Foraging-5x5-2p-1f-v3")
+    run_here("qmix", *trained, cwd=tmp_path / "trained", monkeypatch=monkeypatch)
+    loaded = (*args, "Foraging-6x6-2p-1f-v3", "--load-model", run_dir(tmp_path / "trained"))
+    run_here("qmix", *loaded, cwd=tmp_path / "loaded", monkeypatch=monkeypatch)
     assert scalars(tmp_path / "loaded")["train/num_updates"][-1][1] > 0
 
 
