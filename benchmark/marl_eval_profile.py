@@ -5,7 +5,8 @@
 Reads benchmark/results/<suite>.json and writes <suite>_profile.png beside it. A score is the mean
 return over the last 5 % of a run, normalised to the task's greatest and smallest return (Gorsane et
 al., 2022). It is not their absolute metric, that of the best model: this would not show that a team
-has unlearnt its task. Bands are rliable's, 95% stratified bootstrap intervals.
+has unlearnt its task. Bands are rliable's, 95% stratified bootstrap intervals. It prints the
+scores of all seeds.
 """
 
 import json
@@ -68,7 +69,9 @@ def main(suite):
     scores, _ = create_matrices_for_rliable(processed, suite, metrics_to_normalize=["return"])
     figure = performance_profiles(scores, "return", metrics_to_normalize=["return"])
     figure.savefig(RESULTS / f"{suite}_profile.png", dpi=150, bbox_inches="tight")
-    print(f"{len(tasks)} tasks: {', '.join(tasks)}")
+    for label, of_runs in scores["mean_norm_return"].items():  # (seed, task)
+        for name, of_seeds in zip(tasks, of_runs.T):
+            print(f"{name}, {label}: {' '.join(f'{score:.2f}' for score in of_seeds)}")
 
 
 if __name__ == "__main__":

@@ -125,9 +125,10 @@ def test_sigterm_saves_closes_and_exits_with_143(script, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_log_in_a_file_has_whole_lines(script, tmp_path, monkeypatch, capfdbinary):
+    monkeypatch.setattr(sys, "stderr", sys.stdout)  # a file of both, as pytest keeps them in files
     args = (*LBF, *words("--batch-size 4 --eval-steps 10 --total-timesteps 1000"))
     run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
-    text = b"".join(capfdbinary.readouterr()).decode()  # which pytest keeps in files
+    text = capfdbinary.readouterr().out.decode()
     evaluations = scalars(tmp_path)["eval/ep_reward"]
     assert "\r" not in text
     assert len(re.findall(r"^step", text, re.M)) == len(evaluations)

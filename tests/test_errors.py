@@ -29,6 +29,7 @@ from tests.helpers import (
 
 LBF = ("--env-type", "lbf", "--env-name", "Foraging-5x5-2p-1f-v3")
 BAD = [
+    (("--env-type", "pz"), "--env-name"),
     (("--env-type", "starcraft"), "--env-type"),
     (("--env-type", "lbf", "--env-name", "Foraging-5x5-2p-1f-v9"), "--env-name"),
     (("--env-type", "pz", "--env-name", "simple_spraed_v3"), "simple_spread_v3"),
