@@ -328,7 +328,7 @@ def test_best_model_is_of_the_best_evaluation_and_of_the_later_of_equal_ones(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["qmix_multienvs", "qmix_lstm"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_wandb_offline(script, tmp_path):
     args = (*CLOCK, *words("--total-timesteps 80 --use-wnb --wnb-project clock"))
     run(script, *args, cwd=tmp_path)
