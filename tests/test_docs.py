@@ -417,6 +417,10 @@ def test_the_commands_of_a_page(page, clone):
         shorter = [words for pattern, words in SHORTER.items() if re.match(pattern, command)]
         command = " ".join([command, *shorter])
         done = subprocess.run(
-            ["bash", "-c", command], cwd=clone, env=environ, capture_output=True, text=True
+            ["bash", "-o", "pipefail", "-c", command],
+            cwd=clone,
+            env=environ,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
