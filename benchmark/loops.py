@@ -91,23 +91,37 @@ def changed_arguments(trained, defaults):
     return " ".join(words)
 
 
-def play(run, args):
-    """Play greedy episodes. Returns what a run is, the first cells of its row, and an array.
-
-    It has a row for each episode: return, steps, cut off or not, different states at its end,
-    first Q_tot, last Q_tot.
-    """
+def load_team(run, args, recorder=Recorder):
+    """Returns a run's script, the environment in a recorder, the Q-network, what was saved, and
+    the first cells of its row."""
     path, saved = load_run(run, args.best)
     module = load_script(saved["script"], args.script)
     trained = saved["args"]
     env = make_env(
         trained["env_type"], trained["env_name"], trained["env_family"], trained["agent_ids"]
     )
-    env = Recorder(FilmedEpisodes(env, args.seed))
+    env = recorder(FilmedEpisodes(env, args.seed))
     q_network = build_q_network(module, saved, env, trained["env_name"])
+    cells = [
+        trained["env_name"],
+        saved["script"],
+        changed_arguments(trained, module.Args()),
+        str(trained["seed"]),
+        path.name,
+    ]
+    return module, env, q_network, saved, cells
+
+
+def play(run, args):
+    """Play greedy episodes. Returns what a run is, the first cells of its row, and an array.
+
+    It has a row for each episode: return, steps, cut off or not, different states at its end,
+    first Q_tot, last Q_tot.
+    """
+    module, env, q_network, saved, cells = load_team(run, args)
     n_agents, n_actions = env.observation_space["avail_actions"].shape
     (state_dim,) = env.observation_space["state"].shape
-    mixer = module.Mixer(n_agents, state_dim, trained["hyper_dim"])
+    mixer = module.Mixer(n_agents, state_dim, saved["args"]["hyper_dim"])
     mixer.load_state_dict(saved["mixer"])
     q_values = []  # of each step of an episode, as they leave the network
     q_network.head.register_forward_hook(
@@ -131,13 +145,6 @@ def play(run, args):
             q_total[-1].item(),
         ]
         rows.append(row)
-    cells = [
-        trained["env_name"],
-        saved["script"],
-        changed_arguments(trained, module.Args()),
-        str(trained["seed"]),
-        path.name,
-    ]
     return cells, np.array(rows)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cleanmarl.env_wrappers import make_env
 from tests.helpers import CLOCK, PZ, REPO, SCRIPTS, run_dir
 from tests.helpers import run as train
 
@@ -339,7 +340,7 @@ def test_published_results_follow_from_their_csv(suite, tmp_path, plot):
 
 TABLES = """
 speed_environments speed_simulator speed_scripts speed_updates speed_replay speed_calls
-speed_threads h200_threads h200_devices loops random initial_values agreement
+speed_threads h200_threads h200_devices loops sight random initial_values agreement
 """
 
 
@@ -624,6 +625,71 @@ def test_loops_of_a_run_that_is_not_there_are_one_line_and_no_row(tmp_path):
     assert output.startswith("loops.py: ")
     assert output.count("\n") == 1
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "positions, seen, seen_by_enough, enough_beside",
+    [
+        ([[(0, 0), (2, 3), (9, 9)]], False, False, False),  # three rows away from the food
+        ([[(0, 0), (3, 3), (9, 9)]], True, False, False),
+        ([[(0, 0), (5, 4), (5, 6)]], True, True, True),
+        ([[(0, 0), (4, 4), (6, 6)]], True, True, False),  # diagonal is not beside
+        ([[(5, 4), (0, 0), (0, 0)], [(0, 0), (5, 6), (0, 0)]], True, True, False),  # in turn
+        ([[(5, 4), (5, 6), (0, 0)]], True, True, True),
+        ([[(5, 4), (0, 0), (0, 0)]], True, False, False),
+    ],
+)
+def test_who_sees_food(positions, seen, seen_by_enough, enough_beside, benchmark):
+    players = [SimpleNamespace(level=level) for level in (1, 2, 2)]
+    field = np.zeros((10, 10))
+    field[5, 5] = 3
+    foraging = SimpleNamespace(field=field, players=players, sight=2)
+    answers = benchmark("sight").look(foraging, np.array(positions))
+    assert answers.tolist() == [seen, seen_by_enough, enough_beside]
+    field[:] = 0
+    assert not benchmark("sight").look(foraging, np.array(positions)).any()
+
+
+def test_food_in_sight_is_what_the_agents_observe(benchmark):
+    env = benchmark("sight").FieldRecorder(make_env("lbf", "Foraging-2s-10x10-4p-2f-v3", seed=3))
+    rng = np.random.default_rng(3)
+    answers = set()
+    for _ in range(20):
+        obs, _ = env.reset()
+        for _ in range(20):
+            positions = np.array([[player.position for player in env.foraging.players]])
+            seen, _, _ = benchmark("sight").look(env.foraging, positions)
+            assert seen == (obs["obs"][:, [2, 5]] > 0).any()  # the levels of the two foods
+            answers.add(bool(seen))
+            values = rng.random(obs["avail_actions"].shape)
+            actions = np.where(obs["avail_actions"], values, -1).argmax(axis=-1)
+            obs, _, terminated, _, _ = env.step(actions)
+            if terminated:
+                break
+    assert answers == {False, True}
+
+
+@pytest.mark.slow
+def test_sight_counts_episodes_of_foraging_only(tmp_path):
+    foraging = ("--env-type", "lbf", "--env-name", "Foraging-2s-10x10-4p-2f-v3")
+    runs = []
+    for env in (foraging, CLOCK):
+        folder = tmp_path / str(len(runs))
+        folder.mkdir()
+        train("qmix", *env, "--total-timesteps", 60, cwd=folder)
+        runs.append(run_dir(folder))
+    path = tmp_path / "sight.csv"
+    command = ["sight", runs[0], "--episodes", 10, "--csv", path]
+    code, output = run(*command, env={"PYTHONPATH": str(REPO)})
+    assert code == 0, output
+    (row,) = pd.read_csv(path).to_dict("records")
+    assert row["episodes"] == 10
+    assert row["cut off %"] >= 80  # a team that has not learnt
+    assert row["food in sight, % of these"] >= row["of enough agents, % of these"]
+    assert row["of enough agents, % of these"] >= row["enough agents beside it, % of these"]
+    code, output = run("sight", runs[1], "--csv", path, env={"PYTHONPATH": str(REPO)})
+    assert code == 2
+    assert output == "sight.py: this is for runs on Level-Based Foraging, --env-type lbf\n"
 
 
 def test_initial_values_are_small_because_the_last_layer_is(tmp_path):

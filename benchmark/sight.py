@@ -1,0 +1,101 @@
+"""What do agents see of the food that they leave? Trained teams on Level-Based Foraging.
+
+    python benchmark/sight.py runs/<run> --episodes 100
+    python benchmark/sight.py runs/*
+
+A row looks at the last `--last` steps of the greedy episodes that the time limit cuts off: does an
+agent see food, are all that see it strong enough to collect it together, and are agents that are
+strong enough beside it at the same time?
+
+For runs of your own only: an environment that the model names is imported, unlike in
+cleanmarl/evaluate.py.
+"""
+
+import numpy as np
+import torch
+import tyro
+from loops import Args, Recorder, load_team, percent
+from suites import usage_error
+from table import Table
+
+from cleanmarl.env_wrappers import LBFEnv, UsageError
+
+COLUMNS = [
+    "environment",
+    "script",
+    "arguments",
+    "seed",
+    "model",
+    "episodes",
+    "cut off %",
+    "food in sight, % of these",
+    "of enough agents, % of these",
+    "enough agents beside it, % of these",
+]
+
+
+class FieldRecorder(Recorder):
+    """Keeps the positions of the players in each step, too."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        if not isinstance(env.unwrapped, LBFEnv):
+            raise UsageError("this is for runs on Level-Based Foraging, --env-type lbf")
+        self.foraging = env.unwrapped.env.unwrapped  # lbforaging's own environment
+
+    def reset(self, **kwargs):
+        self.positions = []
+        return super().reset(**kwargs)
+
+    def step(self, actions):
+        self.positions.append([player.position for player in self.foraging.players])
+        return super().step(actions)
+
+
+def look(foraging, positions):
+    """What is true of any food that is left: seen, seen by enough, enough beside it.
+
+    `positions` (steps, n_agents, 2) are cells of the field.
+    """
+    player_levels = np.array([player.level for player in foraging.players])
+    answers = np.zeros(3, bool)
+    for cell in np.argwhere(foraging.field > 0):
+        level = foraging.field[tuple(cell)]
+        distance = np.abs(positions - cell)  # (steps, n_agents, 2), rows and columns
+        seen = (distance.max(axis=-1) <= foraging.sight).any(axis=0)  # (n_agents,)
+        beside = distance.sum(axis=-1) == 1  # (steps, n_agents)
+        answers |= [
+            seen.any(),
+            player_levels[seen].sum() >= level,
+            (beside @ player_levels >= level).any(),
+        ]
+    return answers
+
+
+def play(run, args):
+    """Play greedy episodes. Returns the first cells of a run's row, and those that are cut off.
+
+    (cut-off episodes, 3): what `look` says of each.
+    """
+    module, env, q_network, _, cells = load_team(run, args, FieldRecorder)
+    answers = []
+    for _ in range(args.episodes):
+        module.evaluate(env, q_network, 1, torch.device("cpu"))
+        if env.truncated:
+            answers.append(look(env.foraging, np.array(env.positions[-args.last :])))
+    return cells, np.array(answers).reshape(-1, 3)
+
+
+if __name__ == "__main__":
+    args = tyro.cli(Args, description=__doc__)
+    if not args.runs:
+        usage_error("give the folders of runs, runs/...")
+    torch.set_num_threads(1)
+    try:
+        played = [play(run, args) for run in args.runs]
+    except UsageError as error:
+        usage_error(error)
+    table = Table(COLUMNS, args.csv)
+    for cells, answers in played:
+        cut_off = f"{100 * len(answers) / args.episodes:.0f}"
+        table.add(*cells, args.episodes, cut_off, *(percent(column) for column in answers.T))
