@@ -4,7 +4,8 @@
     python benchmark/loops.py runs/*
 
 A row counts the episodes that the time limit cuts off, and those of them that end in a loop: with
-at most four different states in their last `--last` steps.
+at most four different states in their last `--last` steps. Where a state does not show everything,
+available actions that differ make it another one.
 
 For runs of your own only: an environment that the model names is imported, unlike in
 cleanmarl/evaluate.py.
@@ -69,15 +70,16 @@ class Recorder(gym.Wrapper):
         self.states = []
         self.avail_actions = []
         self.total = 0.0
-        self.truncated = False
+        self.cut_off = False
         return self.obs, info
 
     def step(self, actions):
         self.states.append(self.obs["state"])
         self.avail_actions.append(self.obs["avail_actions"])
-        self.obs, reward, terminated, self.truncated, info = self.env.step(actions)
+        self.obs, reward, terminated, truncated, info = self.env.step(actions)
         self.total += reward
-        return self.obs, reward, terminated, self.truncated, info
+        self.cut_off = truncated and not terminated  # an episode can end in its last step
+        return self.obs, reward, terminated, truncated, info
 
 
 def changed_arguments(trained, defaults):
@@ -92,8 +94,11 @@ def changed_arguments(trained, defaults):
 
 
 def load_team(run, args, recorder=Recorder):
-    """Returns a run's script, the environment in a recorder, the Q-network, what was saved, and
-    the first cells of its row."""
+    """Load a run's team and make its environment.
+
+    Returns its script, the environment in a recorder, its Q-network, its checkpoint, and the first
+    cells of its row.
+    """
     path, saved = load_run(run, args.best)
     module = load_script(saved["script"], args.script)
     trained = saved["args"]
@@ -113,7 +118,7 @@ def load_team(run, args, recorder=Recorder):
 
 
 def play(run, args):
-    """Play greedy episodes. Returns what a run is, the first cells of its row, and an array.
+    """Play greedy episodes. Returns the first cells of a run's row, and an array.
 
     It has a row for each episode: return, steps, cut off or not, different states at its end,
     first Q_tot, last Q_tot.
@@ -132,15 +137,16 @@ def play(run, args):
         q_values.clear()
         module.evaluate(env, q_network, 1, torch.device("cpu"))
         with torch.inference_mode():
-            available = torch.as_tensor(np.array(env.avail_actions))  # (time, n_agents, n_actions)
-            greedy = torch.stack(q_values).where(available, -torch.inf).amax(dim=-1)
-            q_total = mixer(greedy, torch.as_tensor(np.array(env.states)))  # (time,)
-        last_states = np.array(env.states[-args.last :])
+            states = np.array(env.states)  # (time, state_dim)
+            available = np.array(env.avail_actions)  # (time, n_agents, n_actions)
+            greedy = torch.stack(q_values).where(torch.as_tensor(available), -torch.inf)
+            q_total = mixer(greedy.amax(dim=-1), torch.as_tensor(states))  # (time,)
+        steps = np.hstack([states, available.reshape(len(states), -1)])
         row = [
             env.total,
             len(env.states),
-            env.truncated,
-            len(np.unique(last_states, axis=0)),
+            env.cut_off,
+            len(np.unique(steps[-args.last :], axis=0)),
             q_total[0].item(),
             q_total[-1].item(),
         ]

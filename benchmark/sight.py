@@ -3,9 +3,9 @@
     python benchmark/sight.py runs/<run> --episodes 100
     python benchmark/sight.py runs/*
 
-A row looks at the last `--last` steps of the greedy episodes that the time limit cuts off: does an
-agent see food, are all that see it strong enough to collect it together, and are agents that are
-strong enough beside it at the same time?
+A row is about the last `--last` steps of the greedy episodes that the time limit cuts off: does an
+agent see food, do enough agents see it to collect it together, and do enough of them stand beside
+it in the same step? An agent sees food that it sees in any of these steps.
 
 For runs of your own only: an environment that the model names is imported, unlike in
 cleanmarl/evaluate.py.
@@ -29,7 +29,7 @@ COLUMNS = [
     "episodes",
     "cut off %",
     "food in sight, % of these",
-    "of enough agents, % of these",
+    "in sight of enough agents, % of these",
     "enough agents beside it, % of these",
 ]
 
@@ -53,9 +53,10 @@ class FieldRecorder(Recorder):
 
 
 def look(foraging, positions):
-    """What is true of any food that is left: seen, seen by enough, enough beside it.
+    """Is there food left that an agent sees, that enough see, that enough stand beside at once?
 
-    `positions` (steps, n_agents, 2) are cells of the field.
+    `positions` (steps, n_agents, 2) are cells of the field. Enough are agents whose levels add up
+    to that of the food. Returns three answers.
     """
     player_levels = np.array([player.level for player in foraging.players])
     answers = np.zeros(3, bool)
@@ -73,15 +74,15 @@ def look(foraging, positions):
 
 
 def play(run, args):
-    """Play greedy episodes. Returns the first cells of a run's row, and those that are cut off.
+    """Play greedy episodes. Returns the first cells of a run's row, and an array.
 
-    (cut-off episodes, 3): what `look` says of each.
+    (episodes that are cut off, 3): what `look` says of each.
     """
     module, env, q_network, _, cells = load_team(run, args, FieldRecorder)
     answers = []
     for _ in range(args.episodes):
         module.evaluate(env, q_network, 1, torch.device("cpu"))
-        if env.truncated:
+        if env.cut_off:
             answers.append(look(env.foraging, np.array(env.positions[-args.last :])))
     return cells, np.array(answers).reshape(-1, 3)
 

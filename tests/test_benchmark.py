@@ -17,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
@@ -632,9 +633,9 @@ def test_loops_of_a_run_that_is_not_there_are_one_line_and_no_row(tmp_path):
     [
         ([[(0, 0), (2, 3), (9, 9)]], False, False, False),  # three rows away from the food
         ([[(0, 0), (3, 3), (9, 9)]], True, False, False),
-        ([[(0, 0), (5, 4), (5, 6)]], True, True, True),
+        ([[(0, 0), (3, 3), (9, 9)], [(0, 0), (9, 9), (7, 7)]], True, True, False),  # in turn
         ([[(0, 0), (4, 4), (6, 6)]], True, True, False),  # diagonal is not beside
-        ([[(5, 4), (0, 0), (0, 0)], [(0, 0), (5, 6), (0, 0)]], True, True, False),  # in turn
+        ([[(5, 4), (9, 9), (0, 0)], [(9, 9), (5, 6), (0, 0)]], True, True, False),
         ([[(5, 4), (5, 6), (0, 0)]], True, True, True),
         ([[(5, 4), (0, 0), (0, 0)]], True, False, False),
     ],
@@ -648,6 +649,55 @@ def test_who_sees_food(positions, seen, seen_by_enough, enough_beside, benchmark
     assert answers.tolist() == [seen, seen_by_enough, enough_beside]
     field[:] = 0
     assert not benchmark("sight").look(foraging, np.array(positions)).any()
+
+
+def test_agents_at_two_foods_are_not_added_up(benchmark):
+    players = [SimpleNamespace(level=2)] * 2
+    field = np.zeros((10, 10))
+    field[0, 0] = field[9, 9] = 3
+    foraging = SimpleNamespace(field=field, players=players, sight=2)
+    answers = benchmark("sight").look(foraging, np.array([[(0, 1), (9, 8)]]))
+    assert answers.tolist() == [True, False, False]
+    field[9, 9] = 2
+    answers = benchmark("sight").look(foraging, np.array([[(0, 1), (9, 8)]]))
+    assert answers.tolist() == [True, True, True]
+
+
+def test_the_last_steps_of_episodes_that_are_cut_off_are_looked_at(benchmark, monkeypatch):
+    """Three episodes of four steps: an agent stands beside food in the first, or the last step."""
+    sight = benchmark("sight")
+    field = np.zeros((10, 10))
+    field[5, 5] = 1
+    env = SimpleNamespace(foraging=SimpleNamespace(field=field, players=[], sight=2))
+    env.foraging.players.append(SimpleNamespace(level=1))
+    far, beside = (0, 0), (5, 4)
+    episodes = iter([(beside, far, True), (far, beside, True), (far, beside, False)])
+
+    def evaluate(env, q_network, num_episodes, device):
+        first, last, env.cut_off = next(episodes)
+        env.positions = [[first], [far], [far], [last]]
+
+    team = (SimpleNamespace(evaluate=evaluate), env, None, None, ["cell"])
+    monkeypatch.setattr(sight, "load_team", lambda run, args, recorder: team)
+    cells, answers = sight.play("a run", SimpleNamespace(episodes=3, last=3))
+    assert cells == ["cell"]
+    assert answers.tolist() == [[False] * 3, [True] * 3]
+
+
+def test_an_episode_that_ends_in_its_last_step_is_not_cut_off(benchmark):
+    obs = {"state": None, "avail_actions": None}
+    endings = iter([(False, True), (True, True), (True, False)])
+    env = SimpleNamespace(reset=lambda: (obs, {}))
+    env.step = lambda actions: (obs, 0.5, *next(endings), {})
+    recorder = benchmark("loops").Recorder(gym.Env())
+    recorder.env = env
+    cut_off = []
+    for _ in range(3):
+        recorder.reset()
+        recorder.step(None)
+        cut_off.append(recorder.cut_off)
+    assert cut_off == [True, False, False]
+    assert recorder.total == 0.5
 
 
 def test_food_in_sight_is_what_the_agents_observe(benchmark):
@@ -664,13 +714,14 @@ def test_food_in_sight_is_what_the_agents_observe(benchmark):
             values = rng.random(obs["avail_actions"].shape)
             actions = np.where(obs["avail_actions"], values, -1).argmax(axis=-1)
             obs, _, terminated, _, _ = env.step(actions)
+            assert np.array_equal(env.positions[-1], positions[0])
             if terminated:
                 break
     assert answers == {False, True}
 
 
 @pytest.mark.slow
-def test_sight_counts_episodes_of_foraging_only(tmp_path):
+def test_sight_is_counted_on_foraging_only(tmp_path):
     foraging = ("--env-type", "lbf", "--env-name", "Foraging-2s-10x10-4p-2f-v3")
     runs = []
     for env in (foraging, CLOCK):
@@ -678,16 +729,16 @@ def test_sight_counts_episodes_of_foraging_only(tmp_path):
         folder.mkdir()
         train("qmix", *env, "--total-timesteps", 60, cwd=folder)
         runs.append(run_dir(folder))
-    path = tmp_path / "sight.csv"
-    command = ["sight", runs[0], "--episodes", 10, "--csv", path]
-    code, output = run(*command, env={"PYTHONPATH": str(REPO)})
-    assert code == 0, output
-    (row,) = pd.read_csv(path).to_dict("records")
-    assert row["episodes"] == 10
-    assert row["cut off %"] >= 80  # a team that has not learnt
-    assert row["food in sight, % of these"] >= row["of enough agents, % of these"]
-    assert row["of enough agents, % of these"] >= row["enough agents beside it, % of these"]
-    code, output = run("sight", runs[1], "--csv", path, env={"PYTHONPATH": str(REPO)})
+    rows = {}
+    for program in ("sight", "loops"):
+        path = tmp_path / f"{program}.csv"
+        command = [program, runs[0], "--episodes", 10, "--csv", path]
+        code, output = run(*command, env={"PYTHONPATH": str(REPO)})
+        assert code == 0, output
+        (rows[program],) = pd.read_csv(path).to_dict("records")
+    same = ["environment", "script", "seed", "model", "episodes", "cut off %"]
+    assert [rows["sight"][key] for key in same] == [rows["loops"][key] for key in same]
+    code, output = run("sight", runs[1], env={"PYTHONPATH": str(REPO)})
     assert code == 2
     assert output == "sight.py: this is for runs on Level-Based Foraging, --env-type lbf\n"
 
