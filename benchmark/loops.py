@@ -154,19 +154,27 @@ def play(run, args):
     return cells, np.array(rows)
 
 
+def play_runs(play, description):
+    """Read the arguments and play the runs, all before the first row: a bad one leaves no table.
+
+    Returns the arguments, and what `play` returns of each run.
+    """
+    args = tyro.cli(Args, description=description)
+    if not args.runs:
+        usage_error("give the folders of runs, runs/...")
+    torch.set_num_threads(1)
+    try:
+        return args, [play(run, args) for run in args.runs]
+    except UsageError as error:
+        usage_error(error)
+
+
 def percent(part):
     return f"{100 * part.mean():.0f}" if len(part) else ""
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
-    if not args.runs:
-        usage_error("give the folders of runs, runs/...")
-    torch.set_num_threads(1)
-    try:
-        played = [play(run, args) for run in args.runs]
-    except UsageError as error:
-        usage_error(error)
+    args, played = play_runs(play, __doc__)
     table = Table(COLUMNS, args.csv)
     for cells, episodes in played:
         total, steps, cut_off, different, first, last = episodes.T

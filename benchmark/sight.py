@@ -13,9 +13,7 @@ cleanmarl/evaluate.py.
 
 import numpy as np
 import torch
-import tyro
-from loops import Args, Recorder, load_team, percent
-from suites import usage_error
+from loops import Recorder, load_team, percent, play_runs
 from table import Table
 
 from cleanmarl.env_wrappers import LBFEnv, UsageError
@@ -88,14 +86,7 @@ def play(run, args):
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, description=__doc__)
-    if not args.runs:
-        usage_error("give the folders of runs, runs/...")
-    torch.set_num_threads(1)
-    try:
-        played = [play(run, args) for run in args.runs]
-    except UsageError as error:
-        usage_error(error)
+    args, played = play_runs(play, __doc__)
     table = Table(COLUMNS, args.csv)
     for cells, answers in played:
         cut_off = f"{100 * len(answers) / args.episodes:.0f}"
