@@ -561,7 +561,8 @@ if __name__ == "__main__":
                 words = "  ".join(f"{tag} {value:.2f}" for tag, value in metrics.items())
                 progress.write(f"step {global_step:9,d}  {words}  {steps_per_second:,.0f} steps/s")
                 sys.stdout.flush()  # a file has the line at once
-                last_reward = metrics["eval/ep_reward"]
+                # float32, as in TensorBoard, so that rounding errors decide no tie
+                last_reward = np.float32(metrics["eval/ep_reward"])
                 if last_reward >= best_reward:  # the later one wins a tie
                     best_reward = last_reward
                     if args.save_model:
