@@ -110,12 +110,22 @@ SUITES = {
         CHOICES,
         seeds=(11, 12),
     ),
-    "lstm": task_lines(
-        ["3m", "MMM", "Foraging-2s-10x10-4p-2f-v3"],
-        ["recommended"],
-        seeds=(1, 2, 3),
-        script="qmix_lstm",
-    ),
+    "lstm": [
+        *task_lines(
+            ["3m", "MMM", "Foraging-2s-10x10-4p-2f-v3"],
+            ["recommended"],
+            seeds=(1, 2, 3),
+            script="qmix_lstm",
+        ),
+        # Gradients through whole episodes, which have at most 50 steps.
+        Line(
+            "Foraging-2s-10x10-4p-2f-v3",
+            "recommended, tbptt 50",
+            "qmix_lstm",
+            f"--env-type lbf {RECOMMENDED} --tbptt 50 --env-name Foraging-2s-10x10-4p-2f-v3",
+            seeds=(1, 2, 3),
+        ),
+    ],
     "smaclite": [
         *lines(["3m"], SCRIPTS, "--env-type smaclite"),
         *lines(["MMM"], ["qmix_multienvs"], "--env-type smaclite", seeds=(1, 2, 3)),
