@@ -255,13 +255,16 @@ def test_a_killed_run_that_is_resumed_equals_one_that_was_not(env, tmp_path):
         folder.mkdir()
     subprocess.run([*program, *args], cwd=folders[0], env=ENVIRON, check=True)
 
-    process = subprocess.Popen([*program, *args], cwd=folders[1], env=ENVIRON)
-    while not list(folders[1].glob("runs/*/checkpoint.pt")):
-        assert process.poll() is None
-        time.sleep(0.02)
-    time.sleep(0.5)  # on to somewhere between two checkpoints
+    process = subprocess.Popen(
+        [*program, *args], cwd=folders[1], env=ENVIRON, stdout=subprocess.PIPE, text=True
+    )
+    # At the second evaluation, after 14 episodes: between the first two checkpoints.
+    evaluations = (line for line in process.stdout if "eval/ep_reward" in line)
+    assert next(evaluations)
+    assert next(evaluations)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
+    assert list(folders[1].glob("runs/*/checkpoint.pt"))
     killed_at = scalars(folders[1])["rollout/num_episodes"][-1][1]
     resume = ["--resume", str(run_dir(folders[1]).relative_to(folders[1]))]
     subprocess.run([*program, *resume], cwd=folders[1], env=ENVIRON, check=True)
