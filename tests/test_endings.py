@@ -258,7 +258,7 @@ def test_a_killed_run_that_is_resumed_equals_one_that_was_not(env, tmp_path):
     process = subprocess.Popen(
         [*program, *args], cwd=folders[1], env=ENVIRON, stdout=subprocess.PIPE, text=True
     )
-    # At the second evaluation, after 14 episodes: between the first two checkpoints.
+    # Kill it at the second evaluation, after 14 episodes: there are checkpoints after 10 and 20.
     evaluations = (line for line in process.stdout if "eval/ep_reward" in line)
     assert next(evaluations)
     assert next(evaluations)
