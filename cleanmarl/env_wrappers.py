@@ -9,7 +9,6 @@ import atexit
 import contextlib
 import copy
 import dataclasses
-import difflib
 import functools
 import importlib
 import inspect
@@ -32,19 +31,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.utils import batch_space
 from tqdm import tqdm
 
-
-class UsageError(ValueError):
-    """Raised for an argument that cannot work.
-
-    The message is one line that names the argument and says what to do.
-    """
-
-
-def check_name(argument, value, names):
-    """Raise a UsageError with the nearest names unless `value` is one of `names`."""
-    if value not in names:
-        near = difflib.get_close_matches(value, names, n=3, cutoff=0.5) or sorted(names)[:20]
-        raise UsageError(f"{argument}: there is no {value!r}; try {' or '.join(near)}")
+from cleanmarl import UsageError, check_name
 
 
 def blank_observations(n_agents, obs_dim, agent_ids):
