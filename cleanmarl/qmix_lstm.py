@@ -7,6 +7,7 @@ In the shapes below, (...) is any leading dimensions: none when acting, (steps,)
 """
 
 import copy
+import faulthandler
 import math
 import random
 import signal
@@ -26,8 +27,8 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from cleanmarl import __version__
-from cleanmarl.env_wrappers import UsageError, boolean_flags, check_env, make_env
+from cleanmarl import UsageError, __version__, boolean_flags
+from cleanmarl.env_wrappers import make_env
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Args:
     # Learning
     buffer_size: int = 10000
     """episodes in the replay buffer"""
-    total_timesteps: int = 1000000
+    total_timesteps: int = 1_000_000
     """environment steps in training"""
     gamma: float = 0.99
     """discount factor"""
@@ -227,25 +228,25 @@ def select_actions(q_values, avail_actions, epsilon=0.0):
 
 
 @torch.no_grad()
-def compute_td_target(q_network, target_q_network, target_mixer, batch, args):
+def compute_td_target(q_network, target_q_network, target_mixer, batch, gamma, double_q):
     """The target y of the paper's equation 6, for every step of the batch: (...).
 
     `done` is termination: a truncated episode bootstraps from its last observation, unless
-    `timeout_is_terminal`. With `double_q` the online network chooses the next action.
+    --timeout-is-terminal. With `double_q` the online network chooses the next action.
     """
     # From the first observation on: with next_obs alone, the target would remember one step less.
     history = torch.cat([batch["obs"][:, :1], batch["next_obs"]], dim=1)  # (batch, 1 + time, ...)
     next_q_values, _ = target_q_network(history)
     next_q_values = next_q_values[:, 1:]  # (batch, time, n_agents, n_actions)
     choosing_q_values = next_q_values
-    if args.double_q:
+    if double_q:
         choosing_q_values, _ = q_network(history)
         choosing_q_values = choosing_q_values[:, 1:]
     choosing_q_values = choosing_q_values.where(batch["next_avail_actions"], -torch.inf)
     next_actions = choosing_q_values.argmax(dim=-1, keepdim=True)  # (..., n_agents, 1)
     next_q_values = next_q_values.gather(-1, next_actions).squeeze(-1)  # (..., n_agents)
     next_q_total = target_mixer(next_q_values, batch["next_states"])  # (...)
-    return batch["reward"] + args.gamma * next_q_total.masked_fill(batch["done"], 0)
+    return batch["reward"] + gamma * next_q_total.masked_fill(batch["done"], 0)
 
 
 def td_loss(q_network, mixer, batch, td_target, hidden):
@@ -262,8 +263,8 @@ def gradient_step(optimizer, parameters, loss, max_grad_norm):
     optimizer.zero_grad()
     loss.backward()
     grad_norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
-    # Before the step: a nan would spread to all weights, and be saved. It survives the sum.
-    if not torch.isfinite(loss + grad_norm):
+    # Before the step: a nan would spread to all weights, and be saved.
+    if not (torch.isfinite(loss) and torch.isfinite(grad_norm)):
         hint = "lower --learning-rate or set --clip-gradients"
         sys.exit(f"{Path(__file__).name}: loss is not finite: {hint}")
     optimizer.step()
@@ -307,7 +308,7 @@ def evaluate(env, q_network, num_episodes, device):
 
 
 def check_args(args):
-    """Raise a UsageError for an argument that cannot work. Returns the torch device."""
+    """Raise a UsageError for an argument that is out of range."""
     bounds = {
         "buffer_size": (1, math.inf),
         "total_timesteps": (1, math.inf),
@@ -323,7 +324,6 @@ def check_args(args):
         "num_layers": (1, math.inf),
         "target_network_update_freq": (1, math.inf),
         "polyak": (0, 1),
-        "clip_gradients": (-math.inf, math.inf),  # anything but nan
         "tbptt": (1, math.inf),
         "log_every": (1, math.inf),
         "eval_steps": (1, math.inf),
@@ -336,56 +336,33 @@ def check_args(args):
         if not low <= value <= high:
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag} {value} is out of range: give one from {low} to {high}")
-    try:
-        device = torch.device("cuda" if args.device == "gpu" else args.device)
-        # What training does: make a tensor there, copy it back, go backwards through it.
-        parameter = nn.Parameter(torch.zeros(1, device=device))
-        (parameter * parameter.item()).sum().backward()
-    except Exception as error:
-        raise UsageError(f"--device {args.device} is not available here: use cpu") from error
-    try:
-        getattr(torch.optim, args.optimizer)([parameter], lr=args.learning_rate).step()
-    except Exception as error:
-        problem = f"--optimizer {args.optimizer} cannot train these networks"
-        raise UsageError(f"{problem}: use Adam, AdamW, RMSprop or SGD") from error
-    return device
 
 
-def load_weights(path, **networks):
-    """Load the weights that a run has saved, `path` is its folder or a .pt file."""
-    path = Path(path)
-    if path.is_dir():
-        path = path / "model.pt"
+def load_weights(path, q_network, mixer):
+    """Load the weights that a run has saved; `path` is its folder or a .pt file."""
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        for name, network in networks.items():
-            for key, weight in network.state_dict().items():
-                if saved[name][key].shape != weight.shape:
-                    there = tuple(saved[name][key].shape)
-                    here = tuple(weight.shape)
-                    fail(f"--load-model {path}: {name}.{key} is {there}, this run needs {here}")
-            network.load_state_dict(saved[name])
+        file = Path(path, "model.pt") if Path(path).is_dir() else path
+        saved = torch.load(file, map_location="cpu", weights_only=True)
+        q_network.load_state_dict(saved["q_network"])
+        mixer.load_state_dict(saved["mixer"])
     except Exception as error:
+        # torch's last line names a layer and both sizes.
+        reason = f"{type(error).__name__}: {error}".splitlines()[-1].strip()
         hint = "give the folder of a run of this script, or its .pt file"
-        fail(f"--load-model {path} has no weights that fit: {hint} ({error!r})")
+        fail(f"--load-model {path} has no weights that fit: {hint} ({reason})")
 
 
-def report_memory(step_bytes, num_steps):
-    """Say how large the replay buffer becomes, and warn if there is not that much memory."""
+def report_memory(episode, num_steps):
+    """Say how large the replay buffer becomes, by an episode of it, and warn if memory is short."""
+    step_bytes = sum(tensor.nbytes for tensor in episode.values()) / len(episode["reward"])
     size = step_bytes * num_steps
     free = psutil.virtual_memory().available
     largest = f"up to {size / 1e6:,.0f} MB"
-    print(f"replay buffer: {step_bytes:,} bytes a step, {largest}", file=sys.stderr)
+    tqdm.write(f"replay buffer: {step_bytes:,.0f} bytes a step, {largest}", file=sys.stderr)
     if size > free:
         hint = "lower --buffer-size or use qmix_memefficient.py"
-        print(f"warning: only {free / 1e6:,.0f} MB of memory are free: {hint}", file=sys.stderr)
-
-
-def is_out_of_memory(error):
-    """numpy raises a MemoryError, torch on a CPU a RuntimeError, and on a GPU one of its own."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return "allocate memory" in str(error)
+        problem = f"only {free / 1e6:,.0f} MB of memory are free"
+        tqdm.write(f"warning: {problem}: {hint}", file=sys.stderr)
 
 
 def stop(signal_number, frame):
@@ -401,12 +378,20 @@ def fail(message):
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, args=boolean_flags(Args))
+    args = tyro.cli(Args, args=boolean_flags(sys.argv[1:]))
     script = Path(__file__).stem
+    # This gives signals a stack of their own. Without one, a signal that comes during the backward
+    # pass of torch's LSTM spoils the heap on CPUs with AVX-512, and a run aborts while it saves.
+    faulthandler.enable()
 
     # Bad input ends the program here, with one line, before a folder is made.
     try:
-        device = check_args(args)
+        device = torch.device("cuda" if args.device == "gpu" else args.device)
+        torch.zeros(1, device=device).item()
+    except Exception:
+        fail(f"--device {args.device} is not available here: use cpu")
+    try:
+        check_args(args)
         random.seed(args.seed)
         np.random.seed(args.seed)
         torch.manual_seed(args.seed)
@@ -417,22 +402,19 @@ if __name__ == "__main__":
             "agent_ids": args.agent_ids,
             "max_episode_steps": args.max_episode_steps,
         }
+        eval_env = make_env(**env_args, seed=args.seed + 1, check=True)
         env = make_env(**env_args, seed=args.seed)
-        eval_env = make_env(**env_args, seed=args.seed + 1)
-        check_env(eval_env)
     except UsageError as error:
         fail(error)
 
     # Networks
-    num_threads = torch.get_num_threads()  # all cores, or OMP_NUM_THREADS
-    torch.set_num_threads(1)  # until batches are large enough for more
     n_agents, obs_dim = eval_env.observation_space["obs"].shape
     _, n_actions = eval_env.observation_space["avail_actions"].shape
     (state_dim,) = eval_env.observation_space["state"].shape
     q_network = QNetwork(obs_dim, n_actions, args.hidden_dim, args.num_layers).to(device)
     mixer = Mixer(n_agents, state_dim, args.hyper_dim).to(device)
     if args.load_model:
-        load_weights(args.load_model, q_network=q_network, mixer=mixer)
+        load_weights(args.load_model, q_network, mixer)
     target_q_network = copy.deepcopy(q_network)
     target_q_network.lstm.flatten_parameters()  # a copy's weights lie apart; a GPU wants one block
     target_mixer = copy.deepcopy(mixer)
@@ -440,7 +422,12 @@ if __name__ == "__main__":
     target_parameters = [*target_q_network.parameters(), *target_mixer.parameters()]
     # fused: one kernel for all parameters, which is several times faster in networks this small
     fused = {"fused": True} if args.optimizer in ("Adam", "AdamW", "SGD") else {}
-    optimizer = getattr(torch.optim, args.optimizer)(parameters, lr=args.learning_rate, **fused)
+    try:
+        optimizer = getattr(torch.optim, args.optimizer)(parameters, lr=args.learning_rate, **fused)
+        optimizer.step()  # nothing yet, but LBFGS cannot be called like this
+    except Exception:
+        problem = f"--optimizer {args.optimizer} cannot train these networks"
+        fail(f"{problem}: use Adam, AdamW, RMSprop or SGD")
     # With inf, clip_grad_norm_ only measures.
     max_grad_norm = args.clip_gradients if args.clip_gradients > 0 else math.inf
     buffer = ReplayBuffer(args.buffer_size, args.normalize_reward, device)
@@ -449,18 +436,15 @@ if __name__ == "__main__":
     env_name = Path(args.env_name).name  # a map can be the path of a file
     run_name = f"{script}__{args.env_type}__{env_name}__{args.seed}__{time.time_ns()}"
     if args.use_wnb:
-        try:
-            import wandb
+        import wandb
 
-            wandb.init(
-                project=args.wnb_project or None,
-                entity=args.wnb_entity or None,
-                name=run_name,
-                config=vars(args),
-                sync_tensorboard=True,
-            )
-        except Exception as error:
-            fail(f"--use-wnb (pip install wandb? wandb login? WANDB_MODE=offline?): {error}")
+        wandb.init(
+            project=args.wnb_project or None,
+            entity=args.wnb_entity or None,
+            name=run_name,
+            config=vars(args),
+            sync_tensorboard=True,
+        )
     run_dir = Path("runs", run_name)
     writer = SummaryWriter(str(run_dir), flush_secs=10)
     rows = "\n".join(f"|{name}|{value}|" for name, value in vars(args).items())
@@ -479,19 +463,14 @@ if __name__ == "__main__":
         torch.save(model, run_dir / f"{file_name}.tmp")
         (run_dir / f"{file_name}.tmp").replace(run_dir / file_name)
 
-    # A step in the buffer: observation and state before and after it (float32), actions (int64),
-    # available actions, reward and done
-    step_bytes = 2 * 4 * (n_agents * obs_dim + state_dim) + n_agents * (8 + n_actions) + 5
-    episode_limit = eval_env.unwrapped.max_episode_steps
-    report_memory(step_bytes, min(args.buffer_size * episode_limit, args.total_timesteps))
     start_time = time.time()
     exploration_steps = args.exploration_fraction * args.total_timesteps
     global_step = 0
     num_episodes = 0
     num_updates = 0
     last_eval = 0  # num_episodes at the last evaluation
-    last_reward = -math.inf  # of an evaluation
-    best_reward = -math.inf
+    score = -math.inf  # of the last evaluation
+    best_score = -math.inf
     updates = []  # (loss, gradient norm) of each update in the latest training round
     returns = []  # of the episodes since the last log
     lengths = []
@@ -500,6 +479,9 @@ if __name__ == "__main__":
     episode = defaultdict(list)
     # disable=None: no bar where stderr is no terminal, only the lines of the evaluations
     progress = tqdm(total=args.total_timesteps, unit="step", disable=None)
+    # One thread, as acting is too small for more. They pay only in updates on large batches.
+    num_threads = torch.get_num_threads()  # all cores, or OMP_NUM_THREADS
+    torch.set_num_threads(1)
     try:
         obs, _ = env.reset()
         hidden = None  # of the LSTM: zero
@@ -531,6 +513,10 @@ if __name__ == "__main__":
             if terminated or truncated:
                 buffer.add(episode)
                 num_episodes += 1
+                if num_episodes == 1:
+                    episode_limit = eval_env.unwrapped.max_episode_steps
+                    num_steps = min(args.buffer_size * episode_limit, args.total_timesteps)
+                    report_memory(buffer.episodes[0], num_steps)
                 returns.append(sum(episode["reward"]))
                 lengths.append(len(episode["reward"]))
                 if "battle_won" in info:
@@ -539,15 +525,19 @@ if __name__ == "__main__":
                 obs, _ = env.reset()
                 hidden = None
 
-                # Learn, as soon as the buffer holds a batch
-                training_age = num_episodes - args.batch_size  # in episodes
-                if training_age >= 0 and training_age % args.train_freq == 0:
+                # Learn, from the episode on with which the buffer holds a batch
+                episodes_since_then = num_episodes - args.batch_size
+                if episodes_since_then >= 0 and episodes_since_then % args.train_freq == 0:
                     batch = buffer.sample(args.batch_size)
-                    # More threads pay only from some 4,000 observations on.
-                    large = batch["actions"].numel() >= 4000
-                    torch.set_num_threads(num_threads if large else 1)
+                    is_large = batch["actions"].numel() >= 4000  # observations
+                    torch.set_num_threads(num_threads if is_large else 1)
                     td_target = compute_td_target(
-                        q_network, target_q_network, target_mixer, batch, args
+                        q_network,
+                        target_q_network,
+                        target_mixer,
+                        batch,
+                        args.gamma,
+                        args.double_q,
                     )  # (batch, time)
                     updates = []
                     learner_hidden = None
@@ -598,21 +588,14 @@ if __name__ == "__main__":
                 words = "  ".join(f"{tag} {value:.2f}" for tag, value in metrics.items())
                 progress.write(f"step {global_step:9,d}  {words}  {steps_per_second:,.0f} steps/s")
                 sys.stdout.flush()  # a file has the line at once
-                # float32, as in TensorBoard, so that rounding errors decide no tie
-                last_reward = np.float32(metrics["eval/ep_reward"])
-                if last_reward >= best_reward:  # the later one wins a tie
-                    best_reward = last_reward
+                score_tag = "eval/battle_won" if "eval/battle_won" in metrics else "eval/ep_reward"
+                score = np.float32(metrics[score_tag])  # so that rounding errors decide no tie
+                if score >= best_score:  # the later one wins a tie
                     if args.save_model:
                         save("best_model.pt")
+                    best_score = score
     except KeyboardInterrupt:
         sys.exit(130)  # 128 + SIGINT, as in a shell
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        hint = "lower --buffer-size or use qmix_memefficient.py"
-        stored = f"with {len(buffer.episodes):,} episodes in the replay buffer"
-        buffer.episodes.clear()  # room to save the model
-        sys.exit(f"{script}.py: out of memory {stored}: {hint}")
     finally:
         progress.close()
         if args.save_model:
@@ -620,9 +603,9 @@ if __name__ == "__main__":
         writer.close()
         env.close()
         eval_env.close()
-        if best_reward > -math.inf:
+        if best_score > -math.inf:
             # An interrupted run has gone on learning since its last evaluation.
-            better = "" if finished and last_reward == best_reward else " --best"
-            rewards = f"last evaluation {last_reward:.2f}, best {best_reward:.2f}"
+            better = "" if finished and score == best_score else " --best"
+            scores = f"{score_tag} {score:.2f} in the last evaluation, {best_score:.2f} in the best"
             play = f"; the better team: python -m cleanmarl.evaluate {run_dir}{better}"
-            print(rewards + (play if args.save_model else ""))
+            print(scores + (play if args.save_model else ""))

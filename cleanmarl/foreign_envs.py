@@ -1,0 +1,377 @@
+"""Parallel environments of PettingZoo, of MPE and of your own: found by name, and checked.
+
+Anybody may have written them, so what they return is not taken on trust: `check` plays one episode
+and looks at all of it. Nothing here knows of teams.
+"""
+
+import functools
+import importlib
+import inspect
+import math
+import multiprocessing
+import pkgutil
+import random
+import sys
+import time
+import traceback
+
+import gymnasium as gym
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from cleanmarl import UsageError, check_name
+
+FAMILIES = {
+    "mpe": "mpe2",
+    "atari": "pettingzoo.atari",
+    "butterfly": "pettingzoo.butterfly",
+    "classic": "pettingzoo.classic",
+    "sisl": "pettingzoo.sisl",
+}
+AEC = (
+    "for an AEC environment, in which agents act one by one, return it through "
+    "turn_based_aec_to_parallel or aec_to_parallel of pettingzoo.utils.conversions"
+)
+CHECK_STEPS = 200
+CHECK_SECONDS = 5
+
+
+def no_exit(function):
+    """Make a ``sys.exit()`` of an environment an error, as a decorator.
+
+    Otherwise a run that has not finished would end with exit code 0, and without a word.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except SystemExit as error:
+            if error.code:  # of this program's own handlers of signals
+                raise
+            raise RuntimeError("the environment has called sys.exit()") from error
+
+    return wrapped
+
+
+@functools.cache  # each line once
+def warn(message):
+    """Write a line on stderr, above a progress bar. The main process speaks for its workers."""
+    if multiprocessing.parent_process() is None:
+        tqdm.write(f"warning: {message}", file=sys.stderr)
+
+
+def warn_of_limit(max_episode_steps):
+    """Say that an episode has been cut off."""
+    warn(
+        f"an episode that had not ended after {max_episode_steps:,} steps is truncated there, "
+        "and so will be others (--max-episode-steps)"
+    )
+
+
+# By name
+
+
+@no_exit
+def make_parallel_env(env_name, env_family, render_mode=None, seed=0, check=False):
+    """Make a parallel environment, reset it with `seed`, and refuse what QMIX cannot train.
+
+    With `check` it also plays an episode, see below. An environment that has the `render_mode`
+    "rgb_array" gets it also without a film: what it observes may depend on it, and is then the same
+    in training, evaluation and filming.
+    """
+    parallel_env = find_parallel_env(env_name, env_family)
+    wanted = render_mode or "rgb_array"
+    env = None
+    problem = f"it has no render_mode {wanted!r}"
+    try:
+        env = parallel_env(render_mode=wanted)
+    except Exception as error:  # it takes none or not this one, or has a bug
+        problem = f"render_mode {wanted!r} leads to {error!r}"
+    if env is None or wanted not in getattr(env, "metadata", {}).get("render_modes", [wanted]):
+        if render_mode is not None:
+            raise UsageError(f"--env-name: {env_name} cannot be drawn, {problem}")
+        env = parallel_env()  # raises what is a bug in any case
+    check_is_parallel(env, env_name)
+    env.reset(seed=seed)  # first: some environments have no agents or spaces before it
+    check_spaces(env, env_name)
+    if check:
+        check_episode(env, env_name)
+        env.reset(seed=seed)
+    return env
+
+
+def find_parallel_env(env_name, env_family):
+    """The function ``parallel_env`` of a family's module, or of a module in your own package."""
+    package = FAMILIES.get(env_family, env_family)
+    if env_family in FAMILIES:
+        modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
+        check_name("--env-name", env_name, [m.name for m in modules if "_v" in m.name])
+    elif "" not in sys.path:
+        sys.path.insert(0, "")  # find modules in the current folder, as `python -m` does
+    module_name = f"{package}.{env_name}"
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, TypeError) as error:  # a TypeError: the name starts with a dot
+        if env_family in FAMILIES:
+            hint = f'first pip install "pettingzoo[{env_family}]"'
+            raise UsageError(f"--env-family: {hint} ({error})") from error
+        missing = getattr(error, "name", None) or ""
+        if not f"{module_name}.".startswith(f"{missing}."):
+            raise  # a bug in the module, or a package that it needs
+        raise UsageError(
+            f"--env-family, --env-name: there is no module {module_name}; give "
+            f"{', '.join(FAMILIES)} or the package of a module that can be imported from here"
+        ) from error
+    if not hasattr(module, "parallel_env"):
+        raise UsageError(
+            f"--env-name: {module_name} must have a function parallel_env() that returns a "
+            f"ParallelEnv; {AEC}"
+        )
+    return module.parallel_env
+
+
+# What an agent observes
+
+
+def without_mask(space):
+    """The space of an agent's observation without its action mask."""
+    if not isinstance(space, gym.spaces.Dict) or "action_mask" not in space.spaces:
+        return space
+    return gym.spaces.Dict({key: space[key] for key in space if key != "action_mask"})
+
+
+def split(space, observation, info):
+    """Split an agent's observation into its features, a row, and its action mask or None.
+
+    `space` is the one without the mask. The mask is in the observation or in the info.
+    """
+    mask = None
+    if isinstance(observation, dict):
+        mask = observation.get("action_mask")
+    if mask is None and info:
+        mask = info.get("action_mask")
+    if type(space) is gym.spaces.Box:
+        return np.ravel(observation), mask  # gym.spaces.flatten would cast to the space's dtype
+    return gym.spaces.flatten(space, observation), mask  # leaves out what `space` does not have
+
+
+def has_state(env):
+    """Whether a parallel environment has a ``state()``. A bug inside of it is raised."""
+    if not callable(getattr(getattr(env, "unwrapped", env), "state", None)):
+        return False  # in rps_v2 it is a dictionary
+    try:
+        env.state()
+    except NotImplementedError:
+        return False
+    return True
+
+
+def find_max_cycles(env):
+    """The greatest number of steps in an episode, if the environment says it as PettingZoo does."""
+    inner = getattr(env, "unwrapped", env)
+    for holder in (env, inner, getattr(inner, "env", None)):
+        max_cycles = getattr(holder, "max_cycles", None)
+        if isinstance(max_cycles, int) and max_cycles > 0:
+            return max_cycles
+    return math.inf
+
+
+def close(env):
+    """Close an environment. An error is only shown: it would hide the one that ended the run."""
+    try:
+        env.close()
+    except (Exception, SystemExit) as error:
+        warn(f"the environment has failed to close: {error!r}")
+        traceback.print_exc(chain=False)
+
+
+# The check
+
+
+def check_is_parallel(env, name):
+    """Raise a UsageError unless `env` has PettingZoo's parallel API."""
+    methods = ("reset", "step", "observation_space", "action_space")
+    problem = f"--env-name: {name}"
+    if not all(callable(getattr(env, method, None)) for method in methods):
+        raise UsageError(f"{problem} has a parallel_env() that returns no ParallelEnv")
+    if hasattr(env, "agent_iter"):
+        raise UsageError(f"{problem} is an AEC environment; {AEC}")
+    try:
+        inspect.signature(env.reset).bind(seed=0)
+    except TypeError as error:
+        raise UsageError(f"{problem} must have a reset(seed=None, options=None)") from error
+    except ValueError:  # Python cannot tell the signature
+        pass
+
+
+def check_spaces(env, name):
+    """Raise a UsageError unless the networks fit the spaces of `env`."""
+    if not getattr(env, "possible_agents", None):
+        raise UsageError(f"--env-name: {name} has no possible_agents, the list of all agents")
+    for agent in env.possible_agents:
+        actions = env.action_space(agent)
+        if not isinstance(actions, gym.spaces.Discrete):
+            raise UsageError(
+                f"--env-name: {name} has actions {actions}: QMIX needs Discrete ones. If it has an "
+                "option for them, such as continuous=False, set it in a module of your own: see "
+                "docs/own_environment.md"
+            )
+        space = env.observation_space(agent)
+        if not without_mask(space).is_np_flattenable:
+            raise UsageError(
+                f"--env-name: {name} has observations {space} for {agent!r}, which have no fixed "
+                "size: the networks need a space that gymnasium can flatten, such as Box"
+            )
+
+
+def check_episode(env, name):
+    """Play one random episode, and look at all that the environment returns.
+
+    It has at most CHECK_STEPS steps or CHECK_SECONDS seconds. What cannot be right is a UsageError,
+    what is odd but can be right is a line on stderr. The generators of Python, NumPy and torch go
+    on as if there had been no check.
+    """
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    try:
+        Check(env, name).play()
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+class Check:
+    """Looks at what a parallel environment returns."""
+
+    def __init__(self, env, name):
+        self.env = env
+        self.name = name
+        self.state_size = np.size(env.state()) if has_state(env) else None
+        self.first_features = {}  # what each agent observes first
+        self.something_changes = False
+        self.waiting_agents = []  # those who have had no available action
+
+    def play(self):
+        """Play one random episode, and warn of what is odd in it."""
+        rng = np.random.default_rng(0)
+        deadline = time.monotonic() + CHECK_SECONDS
+        names = ("observations", "infos")
+        observations, infos = self.look_at_result("reset()", names, self.env.reset(seed=0))
+        self.require(self.env.agents, "has no agents after reset(): expected those who play")
+        masks = self.look_at_agents(self.env.agents, observations, infos)
+        names = ("observations", "rewards", "terminations", "truncations", "infos")
+        num_steps = 0
+        while masks and num_steps < CHECK_STEPS and time.monotonic() < deadline:
+            acting = list(self.env.agents)
+            actions = {}
+            for agent in acting:
+                first_action = self.env.action_space(agent).start
+                actions[agent] = int(first_action + rng.choice(np.flatnonzero(masks[agent])))
+            result = self.look_at_result("step()", names, self.env.step(actions))
+            observations, rewards, terminations, truncations, infos = result
+            num_steps += 1
+            for agent in rewards:
+                self.require_known(agent, "a reward")
+                self.look_at_numbers(f"the reward of {agent!r}", rewards[agent], size=1)
+            for name, flags in (("terminations", terminations), ("truncations", truncations)):
+                for agent in flags:
+                    self.look_at_numbers(f"{name} of {agent!r}", flags[agent], size=1)
+            # At a time limit those who are cut off observe once more, to bootstrap from.
+            cut_off = [agent for agent in acting if truncations.get(agent)]
+            observing = dict.fromkeys([*self.env.agents, *cut_off])
+            observing = [agent for agent in observing if not terminations.get(agent)]
+            masks = self.look_at_agents(observing, observations, infos)
+            masks = {agent: masks[agent] for agent in self.env.agents if agent in masks}
+        if num_steps > 1 and not self.something_changes:
+            warn(f"{self.name}: all observations are equal in the {num_steps} steps of the check")
+        for agent in self.waiting_agents[:1]:
+            warn(f"{self.name}: {agent!r} has at times no available action, and takes action 0")
+
+    def require(self, condition, problem):
+        """Raise a UsageError unless the condition holds."""
+        if not condition:
+            raise UsageError(f"--env-name: {self.name} {problem}")
+
+    def require_known(self, agent, what):
+        """Raise a UsageError unless the agent is one of ``possible_agents``."""
+        known = self.env.possible_agents
+        expected = f"expected agents of possible_agents, which are {known}"
+        self.require(agent in known, f"gives {what} to {agent!r}: {expected}")
+
+    def look_at_result(self, call, names, result):
+        """Return the result of a call, which must be a dictionary by agent for each name."""
+        is_tuple = isinstance(result, tuple)
+        kind = f"{len(result)} values" if is_tuple else f"a {type(result).__name__}"
+        fits = is_tuple and len(result) == len(names)
+        self.require(fits, f"has a {call} that returns {kind}: expected ({', '.join(names)})")
+        for name, values in zip(names, result):
+            problem = f"gives a {type(values).__name__} for the {name} of {call}"
+            is_dictionary = isinstance(values, dict)
+            self.require(is_dictionary, f"{problem}: expected a dictionary by agent")
+        return result
+
+    def look_at_numbers(self, what, value, size=None):
+        """Return `value` as a row, which must be finite numbers of float32, `size` if given."""
+        try:
+            numbers = np.asarray(value).ravel()
+        except ValueError:  # lists of different lengths
+            numbers = np.array([None])
+        is_number = numbers.dtype.kind in "biuf"
+        self.require(is_number, f"gives a {type(value).__name__} for {what}: expected numbers")
+        fits = numbers.size > 0 and size in (None, numbers.size)
+        self.require(fits, f"gives {numbers.size} numbers for {what}: expected {size or 'some'}")
+        with np.errstate(over="ignore"):
+            is_finite = np.isfinite(numbers.astype(np.float32))
+        problem = f"gives {numbers[is_finite.argmin()]} for {what}"
+        self.require(is_finite.all(), f"{problem}: expected finite numbers of float32")
+        return numbers
+
+    def look_at_agents(self, agents, observations, infos):
+        """Look at what `agents` observe, and at the state. Returns their action masks."""
+        for agent in self.env.agents:
+            self.require_known(agent, "a place in `agents`")
+        masks = {}
+        for agent in agents:
+            self.require(
+                agent in observations,
+                f"gives no observation to {agent!r}: expected one for each of `agents` and, at a "
+                "time limit, a last one for each who is cut off",
+            )
+            masks[agent] = self.look_at_agent(agent, observations[agent], infos.get(agent))
+        if self.state_size is not None:
+            self.look_at_numbers("state()", self.env.state(), self.state_size)
+        return masks
+
+    def look_at_agent(self, agent, observation, info):
+        """Look at what an agent observes. Returns its action mask."""
+        problem = f"gives a {type(info).__name__} for the info of {agent!r}"
+        self.require(isinstance(info, dict | None), f"{problem}: expected a dictionary")
+        what = f"the observation of {agent!r}"
+        space = without_mask(self.env.observation_space(agent))
+        try:
+            features, mask = split(space, observation, info)
+            is_category = isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete)
+            fits = not is_category or space.contains(observation)  # -1 would be the last one
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            fits = False
+        shown = repr(observation).splitlines()[0][:80]
+        self.require(fits, f"gives {shown} for {what}: expected one of its space {space}")
+        features = self.look_at_numbers(what, features, gym.spaces.flatdim(space))
+        first = self.first_features.setdefault(agent, features.copy())
+        if not np.array_equal(features, first):
+            self.something_changes = True
+        n_actions = int(self.env.action_space(agent).n)
+        if mask is None:
+            return np.ones(n_actions)
+        what = f"the action mask of {agent!r}"
+        mask = self.look_at_numbers(what, mask, n_actions)
+        self.require(np.isin(mask, (0, 1)).all(), f"gives {mask} for {what}: expected 0 and 1")
+        if not mask.any():
+            self.waiting_agents.append(agent)
+            return np.arange(n_actions) == 0
+        return mask

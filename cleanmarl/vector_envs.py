@@ -1,0 +1,195 @@
+"""Several environments that step together, for qmix_multienvs.py.
+
+SMAClite's battles are played in one compiled call, other environments in a process each.
+"""
+
+import atexit
+import contextlib
+import multiprocessing
+import random
+import signal
+import time
+from functools import partial
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from cleanmarl import foreign_envs
+from cleanmarl.env_wrappers import find_map, make_env
+
+WORKER_SECONDS = 2  # that workers have to close their environments
+
+
+def make_vector_env(
+    env_type: str,
+    env_name: str,
+    env_family: str,
+    agent_ids: bool,
+    seed: int,
+    num_envs: int,
+    max_episode_steps: int = 10000,
+) -> gym.vector.VectorEnv:
+    """Make `num_envs` environments that step together. The arguments are those of ``make_env``.
+
+    Environment i has ``seed + i``. Observations are those of ``TeamEnv`` with an axis in front,
+    (num_envs, ...), and actions are (num_envs, n_agents). An environment that ends its episode
+    starts the next one in the same step: ``infos["final_obs"][i]`` is then its last observation,
+    and ``infos["final_info"]`` has an array (num_envs,) for each key of its last info.
+
+    Raises
+    ------
+    UsageError
+        As ``make_env``.
+    WorkerDied
+        By ``reset`` and ``step``, if a process is gone. An environment's own error arrives there as
+        a RuntimeError, below the traceback of its process.
+    """
+    if env_type == "smaclite":
+        arguments = find_map(env_name)
+        limit = min(arguments["max_episode_steps"], max_episode_steps)
+        arguments["max_episode_steps"] = limit
+        return Battles(gym.make_vec(**arguments, num_envs=num_envs, arrays=True), agent_ids, seed)
+    env_args = {
+        "env_type": env_type,
+        "env_name": env_name,
+        "env_family": env_family,
+        "agent_ids": agent_ids,
+        "max_episode_steps": max_episode_steps,
+    }
+    env_fns = [partial(make_worker, env_args, seed, i) for i in range(num_envs)]
+    return Workers(env_fns, max_episode_steps)
+
+
+class Battles(gym.vector.VectorWrapper):
+    """The compiled battles of ``smaclite_jit``, with the ids of the agents."""
+
+    def __init__(self, envs, agent_ids, seed):
+        super().__init__(envs)
+        self.first_seed = seed  # of the first reset if that is given none
+        spaces = envs.single_observation_space.spaces
+        n_agents, self.obs_dim = spaces["obs"].shape
+        ids = np.eye(n_agents, n_agents if agent_ids else 0, dtype=np.float32)
+        # An observation is a copy of this in which the features are filled in.
+        self.blank_obs = np.hstack([np.zeros((n_agents, self.obs_dim), np.float32), ids])
+        self.blank_batch = np.stack([self.blank_obs] * envs.num_envs)  # (num_envs, n_agents, ...)
+        obs_space = gym.spaces.Box(-np.inf, np.inf, self.blank_obs.shape)
+        self.single_observation_space = gym.spaces.Dict({**spaces, "obs": obs_space})
+        self.observation_space = batch_space(self.single_observation_space, envs.num_envs)
+
+    def add_ids(self, blank_obs, observation):
+        """Put the features of an observation, of one battle or of all, in front of the ids."""
+        obs = blank_obs.copy()
+        obs[..., : self.obs_dim] = observation["obs"]
+        return {**observation, "obs": obs}
+
+    def reset(self, *, seed=None, options=None):
+        if seed is None:
+            seed = self.first_seed
+        self.first_seed = None
+        observations, infos = self.env.reset(seed=seed, options=options)
+        return self.add_ids(self.blank_batch, observations), infos
+
+    def step(self, actions):
+        observations, rewards, terminations, truncations, infos = self.env.step(actions)
+        for i in np.flatnonzero(infos.get("_final_obs", ())):
+            infos["final_obs"][i] = self.add_ids(self.blank_obs, infos["final_obs"][i])
+        observations = self.add_ids(self.blank_batch, observations)
+        return observations, rewards, terminations, truncations, infos
+
+
+class WorkerDied(RuntimeError):  # noqa: N818 (it names what has happened)
+    """Raised if a worker process is gone, killed by the system for example."""
+
+
+class Workers(AsyncVectorEnv):
+    """Environments in a process each, none of which outlives this one."""
+
+    def __init__(self, env_fns, max_episode_steps):
+        self.max_episode_steps = max_episode_steps
+        # Before multiprocessing's own function, which would wait for deaf workers for ever.
+        atexit.register(self.close)
+        super().__init__(env_fns, autoreset_mode=AutoresetMode.SAME_STEP)
+
+    def reset(self, *, seed=None, options=None):
+        with dead_workers():
+            return super().reset(seed=seed, options=options)
+
+    def step(self, actions):
+        with dead_workers():
+            result = super().step(actions)
+        infos = result[-1]
+        if "step_limit" in infos.get("final_info", {}):
+            foreign_envs.warn_of_limit(self.max_episode_steps)
+        return result
+
+    def _check_spaces(self):  # the first answer that is awaited of the workers
+        with dead_workers():
+            super()._check_spaces()
+
+    def close_extras(self, **kwargs):
+        """Ask the workers to close their environments, and kill those that take longer."""
+        pipes = getattr(self, "parent_pipes", [])  # none if making the first environment has failed
+        workers = getattr(self, "processes", [])
+        with contextlib.suppress(BaseException):  # a second Ctrl-C too: they are killed the sooner
+            for pipe in pipes:
+                with contextlib.suppress(Exception):  # a worker that is gone, its pipe with it
+                    pipe.send(("close", None))
+            deadline = time.monotonic() + WORKER_SECONDS
+            for worker in workers:
+                worker.join(max(0, deadline - time.monotonic()))
+        for worker in workers:
+            with contextlib.suppress(BaseException):
+                worker.kill()
+                worker.join()
+
+
+@contextlib.contextmanager
+def dead_workers():
+    """A pipe that breaks is a worker that died. An environment's own error is another one."""
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        reason = "a worker process died (out of memory, or killed?)"
+        raise WorkerDied(f"{reason}: try a smaller --num-envs") from error
+
+
+class Worker(gym.Wrapper):
+    """An environment in a process of its own.
+
+    Its errors become RuntimeErrors: some cannot be pickled, and the main process would wait for
+    them for ever, others look like a broken pipe.
+    """
+
+    def reset(self, **kwargs):
+        with plain_errors():
+            return self.env.reset(**kwargs)
+
+    def step(self, actions):
+        with plain_errors():
+            return self.env.step(actions)
+
+
+@contextlib.contextmanager
+def plain_errors():
+    """Raise a RuntimeError in the place of any other error."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+def make_worker(env_args, seed, i):
+    """Make environment i. gymnasium also makes the first one in the main process, to look at it."""
+    if multiprocessing.parent_process() is not None:
+        # Only the main process decides when to stop, and ends its workers.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # No two processes draw the same: the check is 0, worker i is i + 1.
+        worker_seed = int(np.random.SeedSequence([seed, i + 1]).generate_state(1)[0])
+        random.seed(worker_seed)
+        np.random.seed(worker_seed)
+        torch.manual_seed(worker_seed)
+    return Worker(make_env(**env_args, seed=seed + i))
