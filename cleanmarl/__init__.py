@@ -21,17 +21,9 @@ def check_name(argument, value, names):
 
 
 def boolean_flags(arguments):
-    """Write ``--double_q=True``, as sweep tools do, and ``--double_q=False`` as tyro reads them.
+    """Write ``--double_q=True`` and ``--double_q=False`` of sweep tools as tyro reads them.
 
-    Returns the list of arguments with ``--double_q`` and ``--no-double_q`` in their place.
+    They become ``--double_q`` and ``--no-double_q``. Returns the list of arguments.
     """
-    flags = []
-    for argument in arguments:
-        match = re.fullmatch("--(.+)=(true|false)", argument, re.IGNORECASE)
-        if match is None:
-            flags.append(argument)
-        elif match[2].lower() == "true":
-            flags.append(f"--{match[1]}")
-        else:
-            flags.append(f"--no-{match[1]}")
-    return flags
+    arguments = [re.sub("^--(.+)=true$", r"--\1", word, flags=re.I) for word in arguments]
+    return [re.sub("^--(.+)=false$", r"--no-\1", word, flags=re.I) for word in arguments]

@@ -52,10 +52,7 @@ class TeamEnv(gym.Env):
         self.action_space = gym.spaces.MultiDiscrete([n_actions] * n_agents)
 
     def reset(self, *, seed=None, options=None):
-        """Start an episode and return (observation, {}).
-
-        The first reset without a `seed` takes the one of ``make_env``.
-        """
+        """Start an episode. The first reset without a `seed` takes the one of ``make_env``."""
         if seed is None:
             seed = self.first_seed
         self.first_seed = None
@@ -66,11 +63,7 @@ class TeamEnv(gym.Env):
         return self.observe(observations, infos), {}
 
     def step(self, actions):
-        """Take `actions`, (n_agents,) ints.
-
-        Returns the observation, the common reward as a float, ``terminated``, ``truncated`` and an
-        info, which is empty but for what the classes below say.
-        """
+        """Take `actions`, (n_agents,) ints. The reward is a float, common to all agents."""
         actions = np.asarray(actions).tolist()
         observations, rewards, terminated, truncated, info = self.env.step(actions)
         observation = self.observe(observations, info)
