@@ -440,6 +440,7 @@ if __name__ == "__main__":
     num_episodes = 0
     num_updates = 0
     last_eval = 0  # num_episodes at the last evaluation
+    score_tag = "eval/ep_reward"  # the measure of the best model, where there are no battles
     score = -math.inf  # of the last evaluation
     best_score = -math.inf
     updates = []  # (loss, gradient norm) of each update in the latest training round
@@ -547,7 +548,8 @@ if __name__ == "__main__":
                 words = "  ".join(f"{tag} {value:.2f}" for tag, value in metrics.items())
                 progress.write(f"step {global_step:9,d}  {words}  {steps_per_second:,.0f} steps/s")
                 sys.stdout.flush()  # a file has the line at once
-                score_tag = "eval/battle_won" if "eval/battle_won" in metrics else "eval/ep_reward"
+                if "eval/battle_won" in metrics:
+                    score_tag = "eval/battle_won"
                 score = np.float32(metrics[score_tag])  # so that rounding errors decide no tie
                 if score >= best_score:  # the later one wins a tie
                     if args.save_model:
