@@ -335,10 +335,11 @@ def load_weights(path, q_network, mixer):
         fail(f"--load-model {path} has no weights that fit: {hint} ({reason})")
 
 
-def report_memory(episode, num_steps):
-    """Say how large the replay buffer becomes, by an episode of it, and warn if memory is short."""
+def report_memory(buffer, episode_limit, total_timesteps):
+    """Say how large the buffer becomes, by its first episode, and warn if memory is too short."""
+    episode = buffer.episodes[0]
     step_bytes = sum(tensor.nbytes for tensor in episode.values()) / len(episode["reward"])
-    size = step_bytes * num_steps
+    size = step_bytes * min(buffer.episodes.maxlen * episode_limit, total_timesteps)
     free = psutil.virtual_memory().available
     largest = f"up to {size / 1e6:,.0f} MB"
     tqdm.write(f"replay buffer: {step_bytes:,.0f} bytes a step, {largest}", file=sys.stderr)
@@ -494,8 +495,7 @@ if __name__ == "__main__":
                 num_episodes += 1
                 if num_episodes == 1:
                     episode_limit = eval_env.unwrapped.max_episode_steps
-                    num_steps = min(args.buffer_size * episode_limit, args.total_timesteps)
-                    report_memory(buffer.episodes[0], num_steps)
+                    report_memory(buffer, episode_limit, args.total_timesteps)
                 returns.append(sum(episode["reward"]))
                 lengths.append(len(episode["reward"]))
                 if "battle_won" in info:
@@ -503,9 +503,9 @@ if __name__ == "__main__":
                 episode = defaultdict(list)
                 obs, _ = env.reset()
 
-                # Learn, from the episode on with which the buffer holds a batch
-                episodes_since_then = num_episodes - args.batch_size
-                if episodes_since_then >= 0 and episodes_since_then % args.train_freq == 0:
+                # Learn, as soon as the buffer holds a batch and then every train_freq episodes
+                episodes_since_start = num_episodes - args.batch_size
+                if episodes_since_start >= 0 and episodes_since_start % args.train_freq == 0:
                     batch = buffer.sample(args.batch_size)
                     is_large = batch["actions"].numel() >= 4000  # observations
                     torch.set_num_threads(num_threads if is_large else 1)
