@@ -18,18 +18,19 @@ class TeamEnv(gym.Env):
 
     An observation is a dictionary:
 
-    - ``obs`` (n_agents, obs_dim) float32: what each agent sees, then its one-hot id. Shorter
-      observations are padded with zeros.
-    - ``state`` (state_dim,) float32: what only the mixer sees, and only in training.
-    - ``avail_actions`` (n_agents, n_actions) bool: what each agent may do now. Actions that it does
-      not have are never available.
+    - ``obs`` (n_agents, obs_dim) float32: what each agent sees, padded with zeros to the longest,
+      and then its one-hot id.
+    - ``state`` (state_dim,) float32: the input of the mixer, which needs it in training only.
+    - ``avail_actions`` (n_agents, n_actions) bool: what each agent may do now. Actions that an
+      agent does not have are never available.
 
-    ``terminated`` says that the task has ended, ``truncated`` that a time limit has cut it off. The
-    classes below say what all these are in each family.
+    ``terminated`` says that the task has ended, ``truncated`` that a time limit has cut it off: the
+    family's own or `max_episode_steps`, whichever comes first. The classes below say what all these
+    are in each family; their ``observe`` makes an observation of what the family itself returns.
     """
 
     max_episode_steps = math.inf  # no episode is longer; inf where that is not known
-    seeds_every_reset = False  # or only the first one, and the environment goes on from there
+    seeds_every_reset = False  # False: later resets go on with the generators of the first
 
     def __init__(self, env, obs_dims, action_dims, state_dim, agent_ids, seed, render_mode):
         n_agents = len(obs_dims)
@@ -52,7 +53,7 @@ class TeamEnv(gym.Env):
         self.action_space = gym.spaces.MultiDiscrete([n_actions] * n_agents)
 
     def reset(self, *, seed=None, options=None):
-        """Start an episode. The first reset without a `seed` takes the one of ``make_env``."""
+        """Start an episode. If the first reset is given no `seed`, it has that of ``make_env``."""
         if seed is None:
             seed = self.first_seed
         self.first_seed = None
@@ -83,10 +84,10 @@ class TeamEnv(gym.Env):
 class SMACliteEnv(TeamEnv):
     """A map of ``smaclite_jit``, or of the original ``smaclite``.
 
-    - ``obs``: each unit's own health, and the units within its sight range. Zeros if it is dead.
+    - ``obs``: each unit's own health, and the units within its sight range; zeros if it is dead.
     - ``state``: all units of both sides.
     - ``avail_actions``: stop, move, attack or heal a unit in range. Dead units only have action 0.
-    - ``terminated``: one side has no units left; the info's ``battle_won`` says which.
+    - ``terminated``: one side has no units left. The info's ``battle_won`` is True if it is theirs.
     - ``truncated``: at SMAC's episode limit of the map.
     """
 
@@ -130,11 +131,11 @@ def find_map(env_name, package="smaclite_jit"):
 class LBFEnv(TeamEnv):
     """Level-Based Foraging.
 
-    - ``obs``: place and level of the food and of the agents, those in sight.
+    - ``obs``: positions and levels of the food and of the agents in sight.
     - ``state``: all observations in a row.
     - ``avail_actions``: stay, moves to free cells, and loading if there is food beside the agent.
     - ``terminated``: no food is left.
-    - ``truncated``: at the id's limit, 50 steps. lbforaging itself reports it as termination.
+    - ``truncated``: at the id's limit of 50 steps, which lbforaging would report as termination.
 
     The common reward is the sum over agents. lbforaging's renderer needs OpenGL, so the pictures
     are our own.
@@ -181,13 +182,13 @@ class LBFEnv(TeamEnv):
 class PettingZooEnv(TeamEnv):
     """A parallel environment of PettingZoo, of MPE or of your own.
 
-    - ``obs``: each agent's observation, flattened. Zeros if the agent is out of the game.
+    - ``obs``: each agent's observation, flattened; zeros if the agent is out of the game.
     - ``state``: the environment's ``state()`` or, if it has none, all observations in a row.
     - ``avail_actions``: the action mask in the agent's observation or info, or all its actions
       without one. Agents that are out of the game, or whose mask allows nothing, have action 0.
     - ``terminated``: the last agents have left the game, and none of them was cut off.
-    - ``truncated``: at least one of these was only cut off, or the episode has lasted
-      `max_episode_steps`; the info's ``step_limit`` is True then.
+    - ``truncated``: at least one of the last agents was only cut off, or the episode has lasted
+      `max_episode_steps`. In the second case the info's ``step_limit`` is True.
 
     The common reward is the sum over agents. Every reset is given a seed: with None, some
     environments draw a new one.
@@ -232,24 +233,25 @@ class PettingZooEnv(TeamEnv):
         result = self.env.step(joint_action)
         observations, rewards, terminations, truncations, infos = result
         playing = []
-        for agent in self.env.agents:
-            if not (terminations.get(agent) or truncations.get(agent)):
+        cut_off = []
+        for agent in self.agents:
+            if terminations.get(agent):
+                continue
+            if agent in acting and truncations.get(agent):
+                cut_off.append(agent)
+            elif agent in self.env.agents:
                 playing.append(agent)
         over = not playing
-        if over:
-            # Those who are only cut off keep their last observation, to bootstrap from.
-            for agent in acting:
-                if truncations.get(agent) and not terminations.get(agent):
-                    playing.append(agent)
-        truncated = over and bool(playing)
-        terminated = over and not truncated
+        truncated = over and bool(cut_off)
+        terminated = over and not cut_off
         info = {}
         self.steps += 1
         if self.steps >= self.step_limit and not over:
             truncated = True
             info["step_limit"] = True
             foreign_envs.warn_of_limit(self.steps)
-        observation = self.observe(observations, infos, playing)
+        # At the end, those who are cut off keep their last observation, to bootstrap from.
+        observation = self.observe(observations, infos, cut_off if over else playing)
         reward = np.asarray(sum(rewards.values())).item()  # some are arrays of one number
         return observation, float(reward), terminated, truncated, info
 
@@ -301,17 +303,17 @@ def make_env(
     env_name : str
         A map or the path of a map's JSON file, a PettingZoo environment, an LBF id.
     env_family : str
-        Of ``pz`` only: mpe, a family of PettingZoo's or your own package.
+        For ``pz``: mpe, a family of PettingZoo's or your own package.
     agent_ids : bool
         Append each agent's one-hot id to its row of ``obs``.
     seed : int, optional
-        Seed of the first reset, if that is given none. Drawn by the system without one.
+        Seed of the first reset, if that is given none. If None, the system draws one.
     render_mode : {None, "rgb_array", "human"}
         Pictures by ``render()``, or a window that shows every step.
     max_episode_steps : int
         An episode that has not ended by itself after this many steps is truncated.
     check : bool
-        Of ``pz`` only: play a random episode first, and look at all that the environment returns.
+        For ``pz``: play a random episode first, and look at all that the environment returns.
 
     Raises
     ------

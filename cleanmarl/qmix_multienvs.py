@@ -101,7 +101,7 @@ class Args:
     """cpu, gpu (or cuda, cuda:1) or mps"""
     seed: int = 1
     """seed of the run"""
-    # Not in the paper; with these defaults the algorithm is the paper's
+    # Ours; with these defaults the algorithm stays as it is
     double_q: bool = False
     """choose the next action by the online network, value it by the target network (Double DQN)"""
     timeout_is_terminal: bool = False
@@ -147,7 +147,7 @@ class Mixer(nn.Module):
         super().__init__()
         self.n_agents = n_agents
         self.hyper_dim = hyper_dim
-        # LayerNorm would leave nothing of a state of one number, and of one of two only a sign.
+        # LayerNorm makes 0 of a state of one number, and a sign of one of two: none for them.
         self.norm = nn.Identity()
         if state_dim > 2:
             self.norm = nn.LayerNorm(state_dim, elementwise_affine=False)
@@ -184,7 +184,7 @@ class ReplayBuffer:
     def __init__(self, buffer_size, normalize_reward, device):
         self.episodes = deque(maxlen=buffer_size)
         self.normalize_reward = normalize_reward
-        self.reward_stats = RunningMeanStd(epsilon=0.0)  # epsilon: the count that it starts with
+        self.reward_stats = RunningMeanStd(epsilon=0.0)  # epsilon is its initial count
         self.device = device
 
     def add(self, episode):
@@ -461,7 +461,7 @@ if __name__ == "__main__":
     episodes = [defaultdict(list) for _ in range(args.num_envs)]  # one in progress in each
     # disable=None: no bar where stderr is no terminal, only the lines of the evaluations
     progress = tqdm(total=args.total_timesteps, unit="step", disable=None)
-    # One thread, as acting is too small for more. They pay only in updates on large batches.
+    # Acting is too small for more than one thread, and so are updates on small batches.
     num_threads = torch.get_num_threads()  # all cores, or OMP_NUM_THREADS
     torch.set_num_threads(1)
     try:
@@ -510,13 +510,13 @@ if __name__ == "__main__":
                 episodes[i] = defaultdict(list)
 
                 # Learn, as soon as the buffer holds a batch and then every train_freq episodes
-                episodes_since_start = num_episodes - args.batch_size
-                if episodes_since_start >= 0 and episodes_since_start % args.train_freq == 0:
+                has_batch = num_episodes >= args.batch_size
+                if has_batch and (num_episodes - args.batch_size) % args.train_freq == 0:
                     updates = []
                     for _ in range(args.n_epochs):
                         batch = buffer.sample(args.batch_size)
-                        is_large = batch["actions"].numel() >= 4000  # observations
-                        torch.set_num_threads(num_threads if is_large else 1)
+                        if batch["actions"].numel() >= 4000:  # observations: here all cores pay
+                            torch.set_num_threads(num_threads)
                         td_target = compute_td_target(
                             q_network,
                             target_q_network,
@@ -528,6 +528,7 @@ if __name__ == "__main__":
                         loss = td_loss(q_network, mixer, batch, td_target)
                         updates.append(gradient_step(optimizer, parameters, loss, max_grad_norm))
                         num_updates += 1
+                    torch.set_num_threads(1)
                     num_rounds += 1
 
                     # Move the target networks
@@ -585,8 +586,9 @@ if __name__ == "__main__":
         envs.close()
         eval_env.close()
         if best_score > -math.inf:
-            # An interrupted run has gone on learning since its last evaluation.
-            better = "" if finished and score == best_score else " --best"
             scores = f"{score_tag} {score:.2f} in the last evaluation, {best_score:.2f} in the best"
-            play = f"; the better team: python -m cleanmarl.evaluate {run_dir}{better}"
+            # An interrupted run has gone on learning since its last evaluation.
+            is_best = finished and score == best_score
+            better = run_dir if is_best else f"{run_dir} --best"
+            play = f"; the better team: python -m cleanmarl.evaluate {better}"
             print(scores + (play if args.save_model else ""))
