@@ -230,8 +230,7 @@ class PettingZooEnv(TeamEnv):
         for agent, first_action, action in zip(self.agents, self.first_actions, actions):
             if agent in acting:
                 joint_action[agent] = first_action + int(action)
-        result = self.env.step(joint_action)
-        observations, rewards, terminations, truncations, infos = result
+        observations, rewards, terminations, truncations, infos = self.env.step(joint_action)
         playing = []
         cut_off = []
         for agent in self.agents:
