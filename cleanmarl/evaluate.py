@@ -12,32 +12,24 @@ import importlib
 import importlib.util
 import json
 import os
+import random
 import signal
 import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import torch
 import tyro
-from gymnasium.error import DependencyNotInstalled
 from tqdm import tqdm
 
-from cleanmarl.env_wrappers import UsageError, boolean_flags, make_env
-from cleanmarl.rendering.video import FilmedEpisodes, Video
+from cleanmarl import UsageError, boolean_flags
+from cleanmarl.env_wrappers import make_env
 
 SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
 PZ_FAMILIES = ("mpe", "atari", "butterfly", "classic", "sisl")  # others are somebody's own modules
-SAVED_ARGS = {  # what a model needs of its script's arguments
-    "env_type": str,
-    "env_name": str,
-    "env_family": str,
-    "agent_ids": bool,
-    "hidden_dim": int,
-    "hyper_dim": int,
-    "num_layers": int,
-}
 
 
 @dataclass
@@ -68,17 +60,12 @@ class Args:
 
 def check_args(args):
     """Raise a UsageError for an argument that cannot work."""
-    bounds = {"episodes": (1, 10**9), "video_episodes": (1, 10**9), "seed": (0, 2**31 - 1)}
-    for name, (low, high) in bounds.items():
-        value = getattr(args, name)
-        if not low <= value <= high:
-            option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{option} {value} is out of range: give one from {low} to {high}")
+    if min(args.episodes, args.video_episodes) < 1:
+        raise UsageError("--episodes, --video-episodes: give 1 or more")
+    if not 0 <= args.seed < 2**31:
+        raise UsageError(f"--seed {args.seed} is out of range: give one from 0 to {2**31 - 1}")
     if args.render and args.video:
-        raise UsageError(
-            "--render, --video: an environment is drawn in a window or on pictures; "
-            "give one of the two"
-        )
+        raise UsageError("--render, --video: give one of the two, a window or a film")
 
 
 # Load
@@ -88,63 +75,35 @@ def load_run(run, best=False):
     """Load a model of a run, given its folder or a .pt file.
 
     Returns the path of the file, and the dictionary that a script has saved there: `script`,
-    `args`, `q_network` and `mixer`, and of newer runs `version`. Problems are UsageErrors.
+    `version`, `args`, `q_network` and `mixer`. Problems are UsageErrors.
     """
-    path = find_model(run, best)
+    path = Path(run)
+    if path.is_dir():
+        path = path / ("best_model.pt" if best else "model.pt")
+    if not path.is_file():
+        hint = "give a .pt file, or a run's folder; with --best if the run has not ended"
+        raise UsageError(f"{run}: there is no model {path}: {hint}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             saved = torch.load(path, map_location="cpu", weights_only=True)
         check_saved(saved)
     except Exception as error:  # whatever a damaged file leads to
-        hint = ""
-        best_path = path.with_name("best_model.pt")
-        if best_path.is_file() and best_path != path:
-            hint = f"; try {best_path}"
-        problem = "is damaged or no model of these scripts; nothing in it has been run"
-        raise UsageError(f"{path} {problem}{hint}") from error
+        problem = "is damaged or no model of these scripts (0.2.0 or later)"
+        raise UsageError(f"{path} {problem}; nothing in it has been run") from error
     return path, saved
-
-
-def find_model(run, best):
-    """The path of the model file of a run."""
-    if Path(run).is_file():
-        return Path(run)
-    if not Path(run).is_dir():
-        hint = "give the folder that training has left, runs/..., or a .pt file"
-        raise UsageError(f"{run}: there is no such run: {hint}")
-    model = Path(run, "model.pt")
-    best_model = Path(run, "best_model.pt")
-    if model.is_file() and not best:
-        return model
-    if best_model.is_file():
-        if not best:
-            problem = "no model.pt, the run goes on or was killed: taking best_model.pt"
-            print(f"evaluate.py: {problem}", file=sys.stderr)
-        return best_model
-    names = "best_model.pt" if best else "model.pt or best_model.pt"
-    raise UsageError(f"{run} is no run's folder, or nothing is saved yet: it has no {names}")
 
 
 def check_saved(saved):
     """Raise an error unless this is what a script saves, with sizes that can be built."""
     args = saved["args"]
-    weights = saved["q_network"]
-    for name, kind in SAVED_ARGS.items():
-        if type(args[name]) is not kind:
-            raise TypeError(name)
-        if kind is int and args[name] <= 0:
-            raise ValueError(name)
-    max_episode_steps = args.get("max_episode_steps", 10000)
-    if type(max_episode_steps) is not int or max_episode_steps <= 0:
-        raise ValueError("max_episode_steps")
-    for tensor in [*weights.values(), *saved["mixer"].values()]:
-        if not isinstance(tensor, torch.Tensor):
-            raise TypeError("weights")
-    if not isinstance(saved["script"], str) or not weights:
-        raise TypeError("script")
+    words = [saved["script"], args["env_type"], args["env_name"], args["env_family"]]
+    sizes = [args["hidden_dim"], args["num_layers"], args["max_episode_steps"]]
+    if not all(isinstance(word, str) for word in words) or min(sizes) < 1:
+        raise ValueError("arguments")
     # A damaged size must not fill the memory, or build layers for hours.
-    if args["hidden_dim"] * args["num_layers"] > sum(tensor.numel() for tensor in weights.values()):
+    num_weights = sum(weight.numel() for weight in saved["q_network"].values())
+    if args["hidden_dim"] * args["num_layers"] > num_weights:
         raise ValueError("hidden_dim, num_layers")
 
 
@@ -162,61 +121,49 @@ def load_script(name, path=""):
     sys.modules[spec.name] = module  # dataclasses look their module up there
     sys.path.insert(0, str(Path(path).parent))  # as for a program
     spec.loader.exec_module(module)
-    if not (hasattr(module, "QNetwork") and hasattr(module, "evaluate")):
-        raise UsageError(f"--script: {path} must have QNetwork and evaluate, as our scripts have")
     return module
 
 
-def build_q_network(module, saved, env, env_name):
-    """Build the trained Q-network for an environment.
-
-    Raises a UsageError if the model is for another script, or for an environment of other sizes.
-    """
-    n_agents, obs_dim = env.observation_space["obs"].shape
-    n_actions = int(env.action_space.nvec[0])
+def build_q_network(module, saved, env):
+    """Build the trained Q-network. Raises a UsageError if it does not fit script or environment."""
+    _, obs_dim = env.observation_space["obs"].shape
+    _, n_actions = env.observation_space["avail_actions"].shape
+    args = saved["args"]
     try:
-        q_network = module.QNetwork(
-            obs_dim, n_actions, saved["args"]["hidden_dim"], saved["args"]["num_layers"]
-        )
-    except Exception as error:  # the user's own may raise anything
-        call = "QNetwork(obs_dim, n_actions, hidden_dim, num_layers)"
-        raise UsageError(f"--script: its {call} cannot be made: {error}") from error
-    weights = q_network.state_dict()
-    dimensions = {name: weight.ndim for name, weight in weights.items()}
-    saved_dimensions = {name: weight.ndim for name, weight in saved["q_network"].items()}
-    if dimensions != saved_dimensions:
-        problem = "its Q-network is not built like the model's: give the script that trained it"
-        raise UsageError(f"--script: {problem}")
-
-    saved_sizes = {}  # a size here: the size that the model has in its place
-    for name, weight in weights.items():
-        for size, saved_size in zip(weight.shape, saved["q_network"][name].shape):
-            if size != saved_size:
-                saved_sizes[size] = saved_size
-    if not saved_sizes:
+        q_network = module.QNetwork(obs_dim, n_actions, args["hidden_dim"], args["num_layers"])
         q_network.load_state_dict(saved["q_network"])
-        return q_network
-    if obs_dim not in saved_sizes and n_actions not in saved_sizes:
-        problem = "its Q-network has other sizes than the model's: give the script that trained it"
-        raise UsageError(f"--script: {problem}")
-    saved_obs_dim = saved_sizes.get(obs_dim, obs_dim)
-    saved_n_actions = saved_sizes.get(n_actions, n_actions)
-    model = f"{count_agents(saved)} agents, {saved_obs_dim} observations and {saved_n_actions}"
-    environment = f"{n_agents} agents, {obs_dim} observations and {n_actions}"
-    raise UsageError(
-        f"--env-name: the model is for {model} actions, {env_name} has {environment} actions"
-    )
-
-
-def count_agents(saved):
-    """For how many agents the model is, by its mixer, or "?" if that is not ours."""
-    for name in ("hyper_w1.bias", "w1.bias"):  # the second in copies of older scripts
-        if name in saved["mixer"]:
-            return saved["mixer"][name].numel() // saved["args"]["hyper_dim"] or "?"
-    return "?"
+    except Exception as error:  # the user's own may raise anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[-1].strip()
+        problem = f"the model does not fit the script, or {obs_dim} observations and {n_actions}"
+        raise UsageError(f"--script, --env-name: {problem} actions: {reason!r}") from error
+    return q_network
 
 
 # Play
+
+
+class SeededEpisodes(gym.Wrapper):
+    """Resets episode i with `seed + i`, so that any episode can be played again.
+
+    The generators of Python, NumPy and torch get the same seeds, and the `handlers` of signals are
+    put back that an environment replaces with its own.
+    """
+
+    def __init__(self, env, seed, handlers=None):
+        super().__init__(env)
+        self.next_seed = seed
+        self.handlers = handlers or {}  # by the numbers of the signals
+
+    def reset(self, **kwargs):
+        seed = self.next_seed
+        self.next_seed += 1
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        result = self.env.reset(seed=seed)
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        return result
 
 
 def run(args):
@@ -226,15 +173,14 @@ def run(args):
     """
     check_args(args)
     path, saved = load_run(args.run, args.best)
-    env_type = saved["args"]["env_type"]
-    env_name = args.env_name or saved["args"]["env_name"]
-    env_family = args.env_family or saved["args"]["env_family"]
-    is_named = args.env_name and args.env_family
-    if env_type == "pz" and env_family not in PZ_FAMILIES and not is_named:
-        raise UsageError(
-            f"--env-family: the environment {env_name!r} of {env_family!r} is somebody's own: "
-            "to run its code, give both --env-family and --env-name"
-        )
+    trained = saved["args"]
+    env_type = trained["env_type"]
+    env_name = args.env_name or trained["env_name"]
+    env_family = args.env_family or trained["env_family"]
+    is_own = env_type == "pz" and env_family not in PZ_FAMILIES
+    if is_own and not (args.env_name and args.env_family):
+        problem = f"{env_name!r} of {env_family!r} is somebody's own: to run its code, give both"
+        raise UsageError(f"--env-family, --env-name: {problem}")
     module = load_script(saved["script"], args.script)
     torch.set_num_threads(1)  # the networks are so small that a second thread costs more
     render_mode = None
@@ -243,26 +189,27 @@ def run(args):
         require_display()
     elif args.video:
         render_mode = "rgb_array"
-    with contextlib.ExitStack() as stack:
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        env = make_env(
-            env_type,
-            env_name,
-            env_family,
-            saved["args"]["agent_ids"],
-            args.seed,
-            render_mode,
-            saved["args"].get("max_episode_steps", 10000),  # older models have none
-        )
-        env = FilmedEpisodes(env, args.seed, handlers)
-        stack.callback(env.close)
-        q_network = build_q_network(module, saved, env, env_name)
-        video = None
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    env = make_env(
+        env_type,
+        env_name,
+        env_family,
+        trained["agent_ids"],
+        args.seed,
+        render_mode,
+        trained["max_episode_steps"],
+    )
+    env = SeededEpisodes(env, args.seed, handlers)
+    try:
+        q_network = build_q_network(module, saved, env)
         if args.video:
-            fps = env.metadata["render_fps"] * env.metadata.get("frames_per_step", 1)
-            video = Video(args.video, fps)
-            stack.callback(video.close)
-        results, interrupted = play(args, module, q_network, env, video)
+            from cleanmarl.rendering.video import FilmedEpisodes
+
+            env = FilmedEpisodes(env, args.video, min(args.video_episodes, args.episodes))
+        results, interrupted = play(args, module, q_network, env)
+    finally:
+        with contextlib.suppress(Exception):  # an error above is the one to show
+            env.close()
     if not results:
         return None, interrupted
     figures = {
@@ -281,32 +228,23 @@ def run(args):
 
 
 def require_display():
-    window = importlib.import_module("cleanmarl.rendering.window")  # needs pygame
+    from cleanmarl.rendering.window import start_display
+
     try:
-        window.start_display()
+        start_display()
     except RuntimeError as error:
-        problem = "needs a display, and this machine has none: use --video"
-        raise UsageError(f"--render {problem}") from error
+        raise UsageError("--render needs a display, and there is none: use --video") from error
 
 
-def play(args, module, q_network, env, video):
-    """Play the episodes, the first ones for the video.
-
-    Returns the metrics of each episode, and whether Ctrl-C has stopped it.
-    """
-    num_filmed = min(args.video_episodes, args.episodes) if video else 0
+def play(args, module, q_network, env):
+    """Play the episodes. Returns the metrics of each, and whether Ctrl-C has stopped it."""
     results = []
     try:
-        for i in tqdm(range(args.episodes), unit="episode", disable=None):
-            env.video = video if i < num_filmed else None
+        for _ in tqdm(range(args.episodes), unit="episode", disable=None):
             results.append(module.evaluate(env, q_network, 1, torch.device("cpu")))
-            if i < num_filmed:
-                video.hold()
-            if i + 1 == num_filmed:
-                video.finish()
     except KeyboardInterrupt:
         message = f"stopped after {len(results)} of {args.episodes} episodes"
-        if len(results) < num_filmed:
+        if args.video and len(results) < args.video_episodes:
             message += ", the video is not whole and thrown away"
         print(f"evaluate.py: {message}", file=sys.stderr)
         return results, True
@@ -377,7 +315,7 @@ def table(figures):
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, args=boolean_flags(Args))
+    args = tyro.cli(Args, args=boolean_flags(sys.argv[1:]))
     figures = None
     interrupted = True
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -386,7 +324,7 @@ if __name__ == "__main__":
         # stdout is for the figures: what scripts and environments print goes to stderr.
         with contextlib.redirect_stdout(sys.stderr):
             figures, interrupted = run(args)
-    except (UsageError, DependencyNotInstalled) as error:
+    except UsageError as error:
         print(f"evaluate.py: {error}".splitlines()[0], file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

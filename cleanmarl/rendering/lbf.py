@@ -4,12 +4,11 @@ lbforaging's own renderer needs OpenGL, which servers lack. A position on the sc
 number, x + y * 1j in pixels, down is positive: so points are added and scaled like numbers.
 """
 
-from functools import cache
-
 import gymnasium as gym
 import numpy as np
+import pygame
 
-from cleanmarl.rendering.window import Window, pygame
+from cleanmarl.rendering.window import Window
 
 # Sizes in pixels
 LONGEST_SIDE = 640  # of the field
@@ -24,7 +23,8 @@ OUTSIDE = "#22272f"
 GROUND = "#333a45"
 TEXT = "#e8ecf1"
 LOADING = "#ffd84a"
-EATEN = "#5dff86"
+EATEN = "#5dff86"  # the rim of the cell
+EATEN_GROUND = "#427f5c"
 APPLE = "#e04a44"
 STALK = "#7a4a2a"
 LEAF = "#4cc25a"
@@ -84,7 +84,7 @@ class Drawing(gym.Wrapper):
             raise gym.error.ResetNeeded("reset() the environment before render()")
         picture = self.draw()
         if self.window is None:
-            return pixels(picture)
+            return np.ascontiguousarray(pygame.surfarray.array3d(picture).swapaxes(0, 1))
         self.window.show(picture)
 
     def close(self):
@@ -124,7 +124,7 @@ class Drawing(gym.Wrapper):
         square.center = xy(self.centre(row, column))
         eaten = self.field[row, column] and not self.game.field[row, column]
         if eaten:
-            canvas.fill(mix(GROUND, EATEN, 0.35), square)
+            canvas.fill(EATEN_GROUND, square)
             pygame.draw.rect(canvas, EATEN, square, max(2, self.cell * SCALE // 24))
         else:
             canvas.fill(GROUND, square)
@@ -160,12 +160,6 @@ def xy(point):
     return point.real, point.imag
 
 
-@cache
-def mix(first, second, share):
-    """The colour `share` of the way from the first to the second."""
-    return tuple(pygame.Color(first).lerp(second, share))
-
-
 def draw_line(canvas, colour, width, start, end):
     pygame.draw.lines(canvas, colour, False, [xy(start), xy(end)], max(1, round(width)))
 
@@ -185,10 +179,3 @@ def draw_text(canvas, text, centre, height, colour=TEXT):
     font = pygame.font.Font(None, max(8, round(height)))
     words = font.render(str(text), True, colour)
     canvas.blit(words, words.get_rect(center=xy(centre)))
-
-
-def pixels(surface):
-    """The picture of a Surface, (height, width, 3) uint8."""
-    width, height = surface.get_size()
-    content = pygame.image.tobytes(surface, "RGB")
-    return np.frombuffer(content, np.uint8).reshape(height, width, 3).copy()

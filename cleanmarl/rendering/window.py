@@ -1,20 +1,9 @@
-"""Windows that show pygame's pictures. Importing this module opens no display.
-
-pygame is imported here for all of `rendering`, with one error for all if it is missing.
-"""
+"""Windows that show pygame's pictures. Importing this module opens no display."""
 
 import os
 import sys
 
-import gymnasium as gym
-
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-try:
-    import pygame
-except ImportError as error:
-    raise gym.error.DependencyNotInstalled(
-        "rendering needs pygame: pip install pygame-ce"
-    ) from error
+import pygame
 
 NO_DISPLAY = (
     'render_mode="human" needs a display, and this machine has none: use render_mode="rgb_array"'
@@ -54,7 +43,9 @@ class Window:
         if self.closed_by_user:
             return
         if self.surface is None:
-            self.open()
+            start_display()
+            pygame.display.set_caption(self.title)
+            self.surface = pygame.display.set_mode(self.size)
         if any(event.type == pygame.QUIT for event in pygame.event.get()):
             self.closed_by_user = True
             self.close()
@@ -62,14 +53,6 @@ class Window:
         self.surface.blit(picture, (0, 0))
         pygame.display.flip()
         self.clock.tick(self.fps)
-
-    def open(self):
-        start_display()
-        pygame.display.set_caption(self.title)
-        try:
-            self.surface = pygame.display.set_mode(self.size)
-        except pygame.error as error:
-            raise RuntimeError(NO_DISPLAY) from error
 
     def close(self):
         if self.surface is not None:
