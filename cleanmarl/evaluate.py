@@ -177,6 +177,8 @@ def run(args):
     env_type = trained["env_type"]
     env_name = args.env_name or trained["env_name"]
     env_family = args.env_family or trained["env_family"]
+    agent_ids = trained["agent_ids"]
+    max_steps = trained["max_episode_steps"]
     is_own = env_type == "pz" and env_family not in PZ_FAMILIES
     if is_own and not (args.env_name and args.env_family):
         problem = f"{env_name!r} of {env_family!r} is somebody's own: to run its code, give both"
@@ -190,15 +192,7 @@ def run(args):
     elif args.video:
         render_mode = "rgb_array"
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    env = make_env(
-        env_type,
-        env_name,
-        env_family,
-        trained["agent_ids"],
-        args.seed,
-        render_mode,
-        trained["max_episode_steps"],
-    )
+    env = make_env(env_type, env_name, env_family, agent_ids, args.seed, render_mode, max_steps)
     env = SeededEpisodes(env, args.seed, handlers)
     try:
         q_network = build_q_network(module, saved, env)
@@ -303,9 +297,7 @@ def table(figures):
         if name not in figures:
             continue
         row = figures[name]
-        std = ""
-        if "std" in row:
-            std = f"{row['std']:.3f}"
+        std = f"{row['std']:.3f}" if "std" in row else ""
         interval = "-"
         if row["interval"] is not None:
             low, high = row["interval"]
