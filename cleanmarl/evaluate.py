@@ -82,7 +82,7 @@ def load_run(run, best=False):
         path = path / ("best_model.pt" if best else "model.pt")
     if not path.is_file():
         hint = "give a .pt file, or a run's folder; with --best if the run has not ended"
-        raise UsageError(f"{run}: there is no model {path}: {hint}")
+        raise UsageError(f"{path}: there is no such model: {hint}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -202,7 +202,7 @@ def run(args):
             env = FilmedEpisodes(env, args.video, min(args.video_episodes, args.episodes))
         results, interrupted = play(args, module, q_network, env)
     finally:
-        with contextlib.suppress(Exception):  # an error above is the one to show
+        with contextlib.suppress(Exception, SystemExit):  # an error above comes first
             env.close()
     if not results:
         return None, interrupted

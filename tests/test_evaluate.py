@@ -322,9 +322,10 @@ def test_booleans_as_sweep_tools_write_them(evaluate, tmp_path):
     assert json.loads(out)["num_episodes"] == 2
 
 
-def test_an_error_of_close_hides_nothing(evaluate, figures, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [OSError("cannot close"), SystemExit(0)])
+def test_an_error_of_close_hides_nothing(error, evaluate, figures, tmp_path, monkeypatch):
     def close(self):
-        raise OSError("the environment has failed to close")
+        raise error
 
     monkeypatch.setattr(TeamEnv, "close", close)
     run = save(tmp_path / "run")
@@ -519,8 +520,8 @@ def test_a_model_does_not_choose_what_is_imported(part, value, evaluate, tmp_pat
 
 
 BAD = [
-    (("nowhere",), "no model"),
-    ((".",), "no model model.pt"),
+    (("nowhere",), "no such model"),
+    ((".",), "model.pt: there is no such model"),
     (("run", "--best"), "best_model.pt"),
     (("run/model.pt", "--env-name", "Foraging-5x5-2p-1f-v9"), "Foraging-5x5-2p-1f-v3"),
     (("run", "--episodes", 0), "--episodes"),
@@ -571,10 +572,8 @@ def test_a_window(env, tmp_path):
     done = subprocess.run(args, cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     steps = json.loads(done.stdout)["length"]["mean"]
-    expected = {LBF: steps + 1, SPREAD: 3 * steps, None: 8 * steps + 1}[
-        env
-    ]  # MPE shows each agent's turn
-    assert int(done.stderr.splitlines()[-1]) == expected
+    expected = {LBF: steps + 1, SPREAD: 3 * steps, None: 8 * steps + 1}  # MPE shows agents' turns
+    assert int(done.stderr.splitlines()[-1]) == expected[env]
 
 
 # Videos
@@ -608,9 +607,8 @@ def read_video(path):
 
 def short_map(folder):
     """3m's like, cut off after three steps."""
-    battle = json.loads((REPO / "tests" / "maps" / "ambush.json").read_text()) | {
-        "episode_limit": 3
-    }
+    battle = json.loads((REPO / "tests" / "maps" / "ambush.json").read_text())
+    battle["episode_limit"] = 3
     folder.mkdir()
     shutil.copytree(REPO / "tests" / "maps" / "units", folder / "units")
     (folder / "short.json").write_text(json.dumps(battle))
@@ -635,29 +633,23 @@ def test_two_episodes_without_a_display(env, suffix, figures, tmp_path, monkeypa
     assert seconds == pytest.approx(expected / per_second, abs=0.2)
     assert abs(len(frames) - expected) <= 1
     first = frames[: per_step * int(found["length"]["episodes"][0]) + 1].astype(np.int16)
-    assert (
-        np.abs(np.diff(first, axis=0)).max(axis=(1, 2, 3)) > 20
-    ).mean() > 0.6  # something moves or counts
+    changes = np.abs(np.diff(first, axis=0)).max(axis=(1, 2, 3))
+    assert (changes > 20).mean() > 0.6  # something moves or counts
     if suffix == "mp4":
         assert "h264" in described
         assert "yuv420p(" in described
     drawn = make_env(*env, render_mode="rgb_array")
     drawn.reset(seed=SEED)
-    assert (
-        np.abs(first[0] - drawn.render()[::2, ::2].astype(int)).mean() < 3
-    )  # it is the first episode
+    difference = np.abs(first[0] - drawn.render()[::2, ::2].astype(int))
+    assert difference.mean() < 3  # it is the first episode
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     assert found == figures(run, "--episodes", 3)  # pictures change nothing
 
 
 def test_what_is_not_a_picture(tmp_path):
     video = Video(tmp_path / "film.mp4", 5)
-    for frame in (
-        None,
-        np.zeros((4, 4), np.uint8),
-        np.zeros((4, 4, 3)),
-        [np.zeros((4, 4, 3), np.uint8)],
-    ):
+    good = np.zeros((4, 4, 3), np.uint8)
+    for frame in (None, good[0], good.astype(float), [good]):
         with pytest.raises(UsageError, match="--video"):
             video.add(frame)
     video.add(np.zeros((33, 65, 3), np.uint8))
