@@ -1,4 +1,4 @@
-"""The guide's patches, examples and commands do what docs/hacking.md and docs/quickstart.md say."""
+"""The patches, examples and commands of the pages in docs do what these say."""
 
 import importlib.util
 import os
@@ -16,7 +16,8 @@ import tyro
 import yaml
 from pettingzoo.test import parallel_api_test
 
-from cleanmarl.env_wrappers import boolean_flags
+from cleanmarl import boolean_flags
+from cleanmarl.env_wrappers import make_env
 from tests.helpers import (
     CLOCK,
     REPO,
@@ -29,21 +30,15 @@ from tests.helpers import (
 )
 
 FOLDER = REPO / "docs" / "patches"
-PATCHES = {
-    path.stem: path.read_text().split()[1] for path in sorted(FOLDER.glob("*.patch"))
-}  # patch -> what it changes
+# The file that each patch changes.
+PATCHES = {path.stem: path.read_text().split()[1] for path in sorted(FOLDER.glob("*.patch"))}
 OF_THE_SCRIPT = [name for name, path in PATCHES.items() if path == "cleanmarl/qmix.py"]
-OF_THE_GUIDE = (
-    "annealing",
-    "vdn",
-    "clipped_double_q",
-    "time",
-)  # the guide says that they go together
+OF_THE_GUIDE = ("annealing", "vdn", "clipped_double_q", "time")  # it says that they go together
 EXAMPLES = REPO / "docs" / "examples"
 GUIDE = REPO / "docs" / "hacking.md"
 SMALL = (*CLOCK, "--total-timesteps", 200, "--batch-size", 2)
 
-# Commands of the two pages that are not run, by their first words, and why.
+# Commands of the pages that are not run, by their first words, and why.
 NOT_RUN = {
     "git clone": "network",
     "cd ": "the copy is the clone",
@@ -68,14 +63,12 @@ SHORTER = {
 
 def patch(name, source):
     """What the patch makes of a file's text. Each hunk must fit in exactly one place."""
-    for hunk in re.split(r"^@@.*\n", Path(FOLDER, f"{name}.patch").read_text(), flags=re.M)[1:]:
+    _, *hunks = re.split(r"^@@.*\n", Path(FOLDER, f"{name}.patch").read_text(), flags=re.M)
+    for hunk in hunks:
         lines = hunk.splitlines(keepends=True)
-        old, new = (
-            "".join(line[1:] for line in lines if line[0] in signs) for signs in (" -", " +")
-        )
-        assert source.count(old) == 1, (
-            f"docs/patches/{name}.patch no longer fits, make it again:\n{hunk}"
-        )
+        old = "".join(line[1:] for line in lines if line[0] in " -")
+        new = "".join(line[1:] for line in lines if line[0] in " +")
+        assert source.count(old) == 1, f"docs/patches/{name}.patch does not fit:\n{hunk}"
         source = source.replace(old, new)
     return source
 
@@ -89,9 +82,8 @@ def patched(name, folder):
 
 def import_file(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    imported = sys.modules[path.stem] = importlib.util.module_from_spec(
-        spec
-    )  # dataclasses look themselves up there
+    imported = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = imported  # dataclasses look themselves up there
     spec.loader.exec_module(imported)
     return imported
 
@@ -194,9 +186,8 @@ def test_a_patched_script_trains(name, tmp_path, monkeypatch):
     assert run_dir(tmp_path).name.startswith(f"my_{name}__pz__clock__1__")
     saved = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
     assert saved["script"] == f"my_{name}"
-    assert (
-        scalars(tmp_path)["train/num_updates"][-1][1] == 49
-    )  # of 50 episodes, with two in the first batch
+    # There are 50 episodes, and two in the first batch.
+    assert scalars(tmp_path)["train/num_updates"][-1][1] == 49
 
 
 def test_a_metric_of_ones_own_is_logged_with_the_others(tmp_path, monkeypatch):
@@ -220,7 +211,8 @@ def test_a_metric_of_ones_own_is_logged_with_the_others(tmp_path, monkeypatch):
 def test_annealing_is_linear_and_off_by_default(tmp_path, monkeypatch):
     path = patched("annealing", tmp_path)
     for end, expected in ((0.5, [0.0009, 0.0008, 0.0007, 0.0006, 0.0005]), (1, [0.001] * 5)):
-        (cwd := tmp_path / str(end)).mkdir()
+        cwd = tmp_path / str(end)
+        cwd.mkdir()
         args = (*SMALL, "--log-every", 10, "--learning-rate", 0.001, "--end-lr", end)
         program = run_file(path, *args, cwd=cwd, monkeypatch=monkeypatch)
         assert [value for _, value in scalars(cwd)["train/learning_rate"]] == pytest.approx(
@@ -231,27 +223,29 @@ def test_annealing_is_linear_and_off_by_default(tmp_path, monkeypatch):
 
 def test_vdn_is_a_sum(tmp_path):
     mixer = import_file(patched("vdn", tmp_path)).Mixer()
-    q_values, states = torch.randn(7, 5, 3), torch.randn(7, 5, 4)
-    assert torch.allclose(
-        mixer(q_values, states), q_values[..., 0] + q_values[..., 1] + q_values[..., 2]
-    )
+    q_values = torch.randn(7, 5, 3)
+    states = torch.randn(7, 5, 4)
+    expected = q_values[..., 0] + q_values[..., 1] + q_values[..., 2]
+    assert torch.allclose(mixer(q_values, states), expected)
     assert not list(mixer.parameters())
 
 
 def test_clipping_only_lowers_targets(tmp_path):
-    clipped, script = import_file(patched("clipped_double_q", tmp_path)), module("qmix")
+    clipped = import_file(patched("clipped_double_q", tmp_path))
+    script = module("qmix")
     q_network, target_q_network, _, target_mixer = networks_of("qmix")
     rng = np.random.default_rng(1)
     batch = batch_of("qmix", [random_trajectory(rng, length) for length in (5, 9, 6)])
 
-    def target(of, **args):
+    def target(of, **options):
         return of.compute_td_target(
-            q_network, target_q_network, target_mixer, batch, of.Args(**args)
+            q_network, target_q_network, target_mixer, batch, gamma=0.99, **options
         )
 
     for double_q in (False, True):
         theirs = target(script, double_q=double_q)
-        assert torch.equal(target(clipped, double_q=double_q), theirs)
+        unclipped = target(clipped, double_q=double_q, clipped_double_q=False)
+        assert torch.equal(unclipped, theirs)
         ours = target(clipped, double_q=double_q, clipped_double_q=True)
         assert (ours <= theirs).all()
         assert (ours < theirs).any()
@@ -261,9 +255,8 @@ def test_the_state_knows_the_time(tmp_path, monkeypatch):
     # Every episode of the clock takes 4 steps.
     path = patched("time", tmp_path)
     program = run_file(path, *SMALL, "--time-limit", 4, cwd=tmp_path, monkeypatch=monkeypatch)
-    state_dim = (
-        module("qmix").make_env("pz", "clock", "tests.envs").observation_space["state"].shape[0]
-    )
+    env = make_env("pz", "clock", "tests.envs")
+    (state_dim,) = env.observation_space["state"].shape
     for episode in program["buffer"].episodes:
         assert episode["states"].shape == episode["next_states"].shape == (4, state_dim + 1)
         assert episode["states"].dtype == torch.float32
@@ -281,21 +274,24 @@ def test_two_step_game(name, best, tmp_path, monkeypatch):
     args = (*suites.TWO_STEP_GAME.split(), "--env-name", "two_step_game")
     run_file(path, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     assert scalars(tmp_path)["eval/ep_reward"][-1] == (2000, best)
-    values = [
-        sys.executable,
-        str(EXAMPLES / "two_step_values.py"),
-        str(path),
-        str(run_dir(tmp_path)),
-    ]
-    printed = subprocess.run(values, capture_output=True, text=True, check=True).stdout.splitlines()
-    rows = [[float(number) for number in line.split(",")[2:]] for line in printed[1:]]
+    program = str(EXAMPLES / "two_step_values.py")
+    command = [sys.executable, program, str(path), str(run_dir(tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = []
+    for line in done.stdout.splitlines()[1:]:
+        rows.append([float(number) for number in line.split(",")[2:]])
     expected = {"qmix": [[0, 1], [1, 8]], "vdn": [[-1.5, 2.5], [2.5, 6.5]]}[name]
     np.testing.assert_allclose(rows[4:], expected, atol=0.1 if name == "qmix" else 0.8)
 
 
-def test_lift_is_a_parallel_environment():
+@pytest.mark.parametrize("file", ["docs/examples/lift.py", "tests/envs/two_step_game.py"])
+def test_an_example_passes_the_test_of_pettingzoo(file):
+    example = import_file(REPO / file)
+    parallel_api_test(example.parallel_env(), num_cycles=100)
+
+
+def test_lift_pays_for_lifting_together_and_has_a_time_limit():
     lift = import_file(EXAMPLES / "lift.py")
-    parallel_api_test(lift.parallel_env(), num_cycles=100)
     env = lift.parallel_env()
     env.reset(seed=1)
     for first, second, paid in ((0, 6, True), (6, 0, True), (0, 5, False), (6, 6, False)):
@@ -325,20 +321,18 @@ def test_lift_is_learnt(tmp_path, monkeypatch):
     assert scalars(tmp_path)["eval/ep_reward"][-1][1] >= 0.8
 
 
-def test_the_wandb_sweep_gives_arguments_that_exist(monkeypatch):
+def test_the_wandb_sweep_gives_arguments_that_exist():
     sweep = yaml.safe_load((EXAMPLES / "sweep.yaml").read_text())
     flags = [word for word in sweep["command"] if word.startswith("--")]
-    for end in (0, -1):
+    # The first value of each parameter, then the last: a later flag counts.
+    for end, bound in ((0, "min"), (-1, "max")):
         for name, parameter in sweep["parameters"].items():
-            values = parameter.get("values") or [
-                parameter.get("value", parameter.get("max" if end else "min"))
-            ]
+            only = parameter.get("value", parameter.get(bound))
+            values = parameter.get("values", [only])
             flags.append(f"--{name}={values[end]}")
     assert "--double_q=True" in flags
     assert "--double_q=False" in flags
-    # The first value of each parameter, then the last: a later flag counts.
-    monkeypatch.setattr(sys, "argv", ["my_qmix.py", *flags])
-    args = tyro.cli(module("qmix").Args, args=boolean_flags(module("qmix").Args))
+    args = tyro.cli(module("qmix").Args, args=boolean_flags(flags))
     module("qmix").check_args(args)
     assert args.use_wnb
     assert not args.double_q
@@ -353,19 +347,11 @@ def test_without_optuna_one_line_says_so(monkeypatch):
 
 @pytest.mark.slow
 def test_optuna(tmp_path):
-    words = [
-        "2",
-        REPO / "cleanmarl" / "qmix.py",
-        *CLOCK,
-        "--total-timesteps",
-        "80",
-        "--eval-steps",
-        "5",
-    ]
-    command = [sys.executable, str(EXAMPLES / "sweep_optuna.py"), *map(str, words)]
-    environ = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])
-    }
+    words = [EXAMPLES / "sweep_optuna.py", 2, REPO / "cleanmarl" / "qmix.py", *CLOCK]
+    words += "--total-timesteps 80 --eval-steps 5".split()
+    command = [sys.executable, *map(str, words)]
+    python_path = os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])
+    environ = os.environ | {"PYTHONPATH": python_path}
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("best: 10.000 with {'learning_rate': ")
@@ -374,19 +360,18 @@ def test_optuna(tmp_path):
 
 def commands_of(page):
     """The commands in a page's bash blocks: lines joined at a backslash, and parted at &&."""
-    blocks = re.findall(
-        r"^```bash\n(.*?)^```", (REPO / "docs" / page).read_text(), flags=re.M | re.S
-    )
-    lines = [
-        line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()
-    ]
-    return [command.strip() for line in lines for command in line.split(" && ")]
+    text = (REPO / "docs" / page).read_text()
+    commands = []
+    for block in re.findall(r"^```bash\n(.*?)^```", text, flags=re.M | re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            commands += [command.strip() for command in line.split(" && ")]
+    return [command for command in commands if command]
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """What the pages need of a clone; the simulator is the installed one, compiled already."""
-    root = tmp_path_factory.mktemp("clone")
+@pytest.fixture
+def clone(tmp_path):
+    """What a page needs of a clone; the simulator is the installed one, compiled already."""
+    root = tmp_path / "clone"
     ignore = shutil.ignore_patterns("__pycache__", "runs", "results", "_build")
     for folder in ("cleanmarl", "benchmark", "docs/patches", "docs/examples", "tests/envs"):
         shutil.copytree(REPO / folder, root / folder, ignore=ignore)
@@ -397,15 +382,13 @@ def clone(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["quickstart.md", "hacking.md"])
+@pytest.mark.parametrize("page", ["quickstart.md", "hacking.md", "benchmark.md"])
 def test_the_commands_of_a_page(page, clone):
     assert shutil.which("patch"), "this test needs the program patch"
-    environ = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | {
-        "WANDB_MODE": "offline"
-    }
-    environ["PATH"] = os.pathsep.join(
-        [str(Path(sys.executable).parent), environ["PATH"]]
-    )  # `python` is this one
+    environ = os.environ | {"WANDB_MODE": "offline"}
+    environ.pop("RAY_ADDRESS", None)
+    # `python` is this one.
+    environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ["PATH"]])
     commands = commands_of(page)
     assert len(commands) > 5
     for command in commands:

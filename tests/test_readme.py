@@ -11,7 +11,7 @@ from tests.helpers import REPO, SCRIPTS, module
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 RESULTS = REPO / "benchmark" / "results"
 # Flags of other programs that the README's commands use.
-OTHER_FLAGS = {"--envs", "--figure", "--help", "--keep-going", "--logdir"}
+OTHER_FLAGS = {"--help", "--keep-going", "--logdir"}
 
 
 def headings(path):
@@ -20,11 +20,16 @@ def headings(path):
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def rows_of(path, heading):
-    """The cells of the first table below a heading of a page, without the table's own head."""
-    below = path.read_text().partition(heading)[2]
-    table = re.search(r"^\|.*\n\|[-|]+\n((?:\|.*\n)+)", below, re.M)[1]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+def table_of(path, first_columns):
+    """The rows of a page's table that begins with these columns, each a dictionary by column."""
+    pattern = rf"^\| {re.escape(first_columns)} \|.*\n(?:\|.*\n)+"
+    table = re.search(pattern, path.read_text(), re.M)[0]
+    rows = []
+    for line in table.splitlines():
+        cells = line.strip("|").split("|")
+        rows.append([cell.strip() for cell in cells])
+    head, _, *body = rows
+    return [dict(zip(head, row, strict=True)) for row in body]
 
 
 def test_readme_names_only_files_that_exist():
@@ -58,16 +63,30 @@ def test_links_lead_somewhere(page):
             assert anchor in headings(target), link
 
 
-def test_the_readme_quotes_the_published_tables():
-    readme = REPO / "README.md"
-    assert rows_of(readme, "## What it reaches") == rows_of(RESULTS / "tasks.md", "# Suite")
-    # Without the steps of the runs, the 100 episodes that they lack, and the figures of other code.
-    rows = rows_of(RESULTS / "smaclite.md", "# Suite")
-    published = [row[:3] + row[4:6] + row[7:-1] for row in rows]
-    quoted = rows_of(readme, "All four scripts on 3m")
-    assert len(quoted) == len(SCRIPTS)
+def test_the_readme_quotes_the_published_table():
+    published = {}
+    for row in table_of(RESULTS / "tasks.md", "environment | line"):
+        published[row["environment"], row["line"]] = row
+    quoted = table_of(REPO / "README.md", "task | default | recommended")
+    assert len(quoted) == len(published) / 2
     for row in quoted:
-        assert row in published
+        for label in ("default", "recommended"):
+            result = published[row["task"], label]
+            assert row[label] == result["last 5 %"].split()[0]  # without its interval
+            assert row[f"steps to 0.9, {label}"] == result["after steps"]
+
+
+def test_the_recommended_arguments_are_those_of_the_benchmark():
+    """README, the results and the benchmark's table of suites name the same ones."""
+    suites = (REPO / "benchmark" / "suites.py").read_text()
+    recommended = re.search(r'^RECOMMENDED = "(.*)"', suites, re.M)[1]
+    for page in ("README.md", "docs/results.md", "docs/index.md"):
+        assert recommended in (REPO / page).read_text(), page
+
+
+def test_contributing_names_the_tests_that_exist():
+    named = re.findall(r"`(test_\w+\.py)`", (REPO / "CONTRIBUTING.md").read_text())
+    assert set(named) == {path.name for path in REPO.glob("tests/test_*.py")}
 
 
 def test_the_changelog_has_the_version():

@@ -15,11 +15,16 @@ class TwoStepGame(ParallelEnv):
     metadata = {"name": "two_step_game"}
     possible_agents = ["agent_1", "agent_2"]
 
+    def __init__(self):
+        # PettingZoo asks for the same object in every call of the two functions below.
+        self.observed = gym.spaces.Box(0, 1, (3,), np.float32)
+        self.actions = {agent: gym.spaces.Discrete(2) for agent in self.possible_agents}
+
     def observation_space(self, agent):
-        return gym.spaces.Box(0, 1, (3,), np.float32)
+        return self.observed
 
     def action_space(self, agent):
-        return gym.spaces.Discrete(2)
+        return self.actions[agent]
 
     def state(self):
         return np.eye(3, dtype=np.float32)[self.position]
@@ -28,17 +33,20 @@ class TwoStepGame(ParallelEnv):
         return dict.fromkeys(self.possible_agents, value)
 
     def reset(self, seed=None, options=None):
-        self.agents, self.position = list(self.possible_agents), 0
+        self.agents = list(self.possible_agents)
+        self.position = 0
         return self.everyone(self.state()), self.everyone({})
 
     def step(self, actions):
-        over, payoff = self.position > 0, 0
+        over = self.position > 0
+        payoff = 0
         if over:
             payoff = PAYOFFS[self.position - 1][actions["agent_1"]][actions["agent_2"]]
             self.agents = []
         else:
             self.position = 1 + int(actions["agent_1"])
-        observations, rewards = self.everyone(self.state()), self.everyone(payoff / 2)
+        observations = self.everyone(self.state())
+        rewards = self.everyone(payoff / 2)
         return observations, rewards, self.everyone(over), self.everyone(False), self.everyone({})
 
 
