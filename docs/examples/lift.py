@@ -4,7 +4,8 @@ import gymnasium as gym
 import numpy as np
 from pettingzoo import ParallelEnv
 
-LENGTH, TIME_LIMIT = 7, 20
+LENGTH = 7
+TIME_LIMIT = 20
 LEFT, RIGHT, LIFT = range(3)
 
 

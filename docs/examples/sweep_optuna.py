@@ -21,10 +21,9 @@ if len(sys.argv) < 3:
     sys.exit(f"sweep_optuna.py: give {needed}")
 n_trials, script, *shared = sys.argv[1:]
 root = Path("sweeps", str(int(time.time())))
-environ = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")]),
-}  # own modules
+# Modules of your own are found from here, also by runs in folders of their own.
+python_path = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
+environ = os.environ | {"PYTHONPATH": python_path}
 
 
 def evaluations(folder):
@@ -41,18 +40,12 @@ def objective(trial):
         "--polyak": trial.suggest_float("polyak", 0.002, 0.1, log=True),
         "--batch-size": trial.suggest_categorical("batch_size", [10, 32]),
     }
-    words = [str(word) for pair in suggested.items() for word in pair]
-    (folder := root / f"trial{trial.number}").mkdir(
-        parents=True
-    )  # it gets a folder `runs` of its own
-    command = [
-        sys.executable,
-        str(Path(script).resolve()),
-        *shared,
-        *words,
-        "--seed",
-        str(trial.number + 1),
-    ]
+    folder = root / f"trial{trial.number}"  # in which the script makes its `runs`
+    folder.mkdir(parents=True)
+    command = [sys.executable, str(Path(script).resolve()), *shared]
+    for flag, value in suggested.items():
+        command += [flag, str(value)]
+    command += ["--seed", str(trial.number + 1)]
     if subprocess.run(command, cwd=folder, env=environ).returncode != 0:
         sys.exit("sweep_optuna.py: the run has failed, see above")
     last = evaluations(folder)[-5:]
