@@ -7,10 +7,7 @@ __version__ = "0.2.0"
 
 
 class UsageError(ValueError):
-    """Raised for an argument that cannot work.
-
-    The message is one line that names the argument and says what to do.
-    """
+    """Raised for an argument that cannot work: one line that names it and says what to do."""
 
 
 def check_name(argument, value, names):

@@ -38,7 +38,7 @@ class TeamEnv(gym.Env):
         self.env = env
         self.metadata = {"render_modes": [], "render_fps": 5} | getattr(env, "metadata", {})
         self.render_mode = render_mode
-        self.first_seed = seed  # of the first reset if that is given none
+        self.next_seed = seed  # of the next reset, if that is given none
         self.obs_dim = max(obs_dims)  # features of an agent, its id comes behind them
         ids = np.eye(n_agents, n_agents if agent_ids else 0, dtype=np.float32)
         # An observation is a copy of this in which the features are filled in.
@@ -55,8 +55,8 @@ class TeamEnv(gym.Env):
     def reset(self, *, seed=None, options=None):
         """Start an episode. If the first reset is given no `seed`, it has that of ``make_env``."""
         if seed is None:
-            seed = self.first_seed
-        self.first_seed = None
+            seed = self.next_seed
+        self.next_seed = None
         super().reset(seed=seed)  # seeds np_random, if there is a seed
         if seed is None and self.seeds_every_reset:
             seed = int(self.np_random.integers(2**31))
@@ -218,12 +218,12 @@ class PettingZooEnv(TeamEnv):
             env, self.obs_dims, self.action_dims, self.state_dim, agent_ids, seed, render_mode
         )
 
-    @foreign_envs.no_exit
+    @foreign_envs.no_exit()
     def reset(self, *, seed=None, options=None):
         self.steps = 0
         return super().reset(seed=seed, options=options)
 
-    @foreign_envs.no_exit
+    @foreign_envs.no_exit()
     def step(self, actions):
         acting = list(self.env.agents)
         joint_action = {}

@@ -15,11 +15,9 @@ import os
 import random
 import signal
 import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import torch
 import tyro
@@ -27,9 +25,9 @@ from tqdm import tqdm
 
 from cleanmarl import UsageError, boolean_flags
 from cleanmarl.env_wrappers import make_env
+from cleanmarl.foreign_envs import FAMILIES
 
 SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
-PZ_FAMILIES = ("mpe", "atari", "butterfly", "classic", "sisl")  # others are somebody's own modules
 
 
 @dataclass
@@ -72,11 +70,7 @@ def check_args(args):
 
 
 def load_run(run, best=False):
-    """Load a model of a run, given its folder or a .pt file.
-
-    Returns the path of the file, and the dictionary that a script has saved there: `script`,
-    `version`, `args`, `q_network` and `mixer`. Problems are UsageErrors.
-    """
+    """The path of a run's model file, and the dictionary that a script has saved there."""
     path = Path(run)
     if path.is_dir():
         path = path / ("best_model.pt" if best else "model.pt")
@@ -84,9 +78,7 @@ def load_run(run, best=False):
         hint = "give a .pt file, or a run's folder; with --best if the run has not ended"
         raise UsageError(f"{path}: there is no such model: {hint}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
         check_saved(saved)
     except Exception as error:  # whatever a damaged file leads to
         problem = "is damaged or no model of these scripts (0.2.0 or later)"
@@ -142,35 +134,8 @@ def build_q_network(module, saved, env):
 # Play
 
 
-class SeededEpisodes(gym.Wrapper):
-    """Resets episode i with `seed + i`, so that any episode can be played again.
-
-    The generators of Python, NumPy and torch get the same seeds, and the `handlers` of signals are
-    put back that an environment replaces with its own.
-    """
-
-    def __init__(self, env, seed, handlers=None):
-        super().__init__(env)
-        self.next_seed = seed
-        self.handlers = handlers or {}  # by the numbers of the signals
-
-    def reset(self, **kwargs):
-        seed = self.next_seed
-        self.next_seed += 1
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
-        result = self.env.reset(seed=seed)
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
-        return result
-
-
 def run(args):
-    """Load the model and play its episodes.
-
-    Returns the figures, None if no episode has ended, and whether Ctrl-C has stopped it.
-    """
+    """Load the model and play its episodes. Returns the figures, None if no episode has ended."""
     check_args(args)
     path, saved = load_run(args.run, args.best)
     trained = saved["args"]
@@ -179,7 +144,7 @@ def run(args):
     env_family = args.env_family or trained["env_family"]
     agent_ids = trained["agent_ids"]
     max_steps = trained["max_episode_steps"]
-    is_own = env_type == "pz" and env_family not in PZ_FAMILIES
+    is_own = env_type == "pz" and env_family not in FAMILIES
     if is_own and not (args.env_name and args.env_family):
         problem = f"{env_name!r} of {env_family!r} is somebody's own: to run its code, give both"
         raise UsageError(f"--env-family, --env-name: {problem}")
@@ -187,25 +152,28 @@ def run(args):
     torch.set_num_threads(1)  # the networks are so small that a second thread costs more
     render_mode = None
     if args.render:
-        render_mode = "human"
+        from cleanmarl.rendering.window import require_display
+
         require_display()
+        render_mode = "human"
     elif args.video:
         render_mode = "rgb_array"
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     env = make_env(env_type, env_name, env_family, agent_ids, args.seed, render_mode, max_steps)
-    env = SeededEpisodes(env, args.seed, handlers)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)  # an environment may install its own
     try:
         q_network = build_q_network(module, saved, env)
         if args.video:
             from cleanmarl.rendering.video import FilmedEpisodes
 
             env = FilmedEpisodes(env, args.video, min(args.video_episodes, args.episodes))
-        results, interrupted = play(args, module, q_network, env)
+        results = play(args, module, q_network, env)
     finally:
         with contextlib.suppress(Exception, SystemExit):  # an error above comes first
             env.close()
     if not results:
-        return None, interrupted
+        return None
     figures = {
         "model": str(path),
         "script": args.script or saved["script"],
@@ -218,40 +186,36 @@ def run(args):
     }
     if "eval/battle_won" in results[0]:
         figures["battles_won"] = describe_wins([result["eval/battle_won"] for result in results])
-    return figures, interrupted
-
-
-def require_display():
-    from cleanmarl.rendering.window import start_display
-
-    try:
-        start_display()
-    except RuntimeError as error:
-        raise UsageError("--render needs a display, and there is none: use --video") from error
+    return figures
 
 
 def play(args, module, q_network, env):
-    """Play the episodes. Returns the metrics of each, and whether Ctrl-C has stopped it."""
+    """Play the episodes, until Ctrl-C. Returns the metrics of each."""
     results = []
     try:
-        for _ in tqdm(range(args.episodes), unit="episode", disable=None):
+        for i in tqdm(range(args.episodes), unit="episode", disable=None):
+            # Each episode has a seed of its own, so that it can be played again.
+            seed = args.seed + i
+            env.unwrapped.next_seed = seed
+            random.seed(seed)
+            np.random.seed(seed)
+            torch.manual_seed(seed)
             results.append(module.evaluate(env, q_network, 1, torch.device("cpu")))
     except KeyboardInterrupt:
         message = f"stopped after {len(results)} of {args.episodes} episodes"
         if args.video and len(results) < args.video_episodes:
             message += ", the video is not whole and thrown away"
         print(f"evaluate.py: {message}", file=sys.stderr)
-        return results, True
-    return results, False
+    return results
 
 
 # Print
 
 
 def describe(values):
-    """Mean, standard deviation, 95 % interval of the mean, and the values.
+    """Mean, standard deviation, values, and a 95 % interval of the mean, None for a single value.
 
-    The interval is a bootstrap's, always the same for the same values; None for a single value.
+    The interval is a bootstrap's, always the same for the same values.
     """
     values = np.array(values, np.float64)
     interval = None
@@ -259,12 +223,9 @@ def describe(values):
         rng = np.random.default_rng(0)
         means = [rng.choice(values, len(values)).mean() for _ in range(5000)]
         interval = np.percentile(means, (2.5, 97.5)).tolist()
-    return {
-        "mean": float(values.mean()),
-        "std": float(values.std()),
-        "interval": interval,
-        "episodes": values.tolist(),
-    }
+    mean = float(values.mean())
+    std = float(values.std())
+    return {"mean": mean, "std": std, "interval": interval, "episodes": values.tolist()}
 
 
 def describe_wins(won):
@@ -274,13 +235,9 @@ def describe_wins(won):
     z = 1.96
     centre = p + z**2 / (2 * n)
     half_width = z * (p * (1 - p) / n + (z / (2 * n)) ** 2) ** 0.5
-    low = (centre - half_width) / (1 + z**2 / n)
-    high = (centre + half_width) / (1 + z**2 / n)
-    return {
-        "mean": p,
-        "interval": [max(0.0, low), min(1.0, high)],
-        "episodes": [bool(battle) for battle in won],
-    }
+    low = max(0.0, (centre - half_width) / (1 + z**2 / n))
+    high = min(1.0, (centre + half_width) / (1 + z**2 / n))
+    return {"mean": p, "interval": [low, high], "episodes": [bool(battle) for battle in won]}
 
 
 def table(figures):
@@ -294,37 +251,35 @@ def table(figures):
         f"{'':12}{'mean':>10}{'std':>10}   95 % interval of the mean",
     ]
     for name in ("return", "length", "battles_won"):
-        if name not in figures:
+        row = figures.get(name)
+        if row is None:
             continue
-        row = figures[name]
         std = f"{row['std']:.3f}" if "std" in row else ""
         interval = "-"
         if row["interval"] is not None:
-            low, high = row["interval"]
-            interval = f"{low:.3f} to {high:.3f}"
+            interval = "{:.3f} to {:.3f}".format(*row["interval"])
         lines.append(f"{name.replace('_', ' '):12}{row['mean']:10.3f}{std:>10}   {interval}")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
     args = tyro.cli(Args, args=boolean_flags(sys.argv[1:]))
-    figures = None
-    interrupted = True
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves no half a video either
     try:
         # stdout is for the figures: what scripts and environments print goes to stderr.
         with contextlib.redirect_stdout(sys.stderr):
-            figures, interrupted = run(args)
+            figures = run(args)
     except UsageError as error:
         print(f"evaluate.py: {error}".splitlines()[0], file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        pass  # before the first episode
+        figures = None
     if figures is not None and args.json:
         # JSON has no NaN: it is null.
         figures = json.loads(json.dumps(figures), parse_constant=lambda name: None)
         print(json.dumps(figures))
     elif figures is not None:
         print(table(figures))
-    sys.exit(130 if interrupted else 0)
+    is_whole = figures is not None and figures["num_episodes"] == args.episodes
+    sys.exit(0 if is_whole else 130)

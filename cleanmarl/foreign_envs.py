@@ -4,6 +4,7 @@ Anybody may have written them, so what they return is not taken on trust: `check
 and looks at all of it. Nothing here knows of teams.
 """
 
+import contextlib
 import functools
 import importlib
 import math
@@ -28,30 +29,24 @@ FAMILIES = {
     "classic": "pettingzoo.classic",
     "sisl": "pettingzoo.sisl",
 }
-AEC = (
-    "for an AEC environment, in which agents act one by one, return it through "
-    "turn_based_aec_to_parallel or aec_to_parallel of pettingzoo.utils.conversions"
+NOT_PARALLEL = (
+    "must have a function parallel_env() that returns a ParallelEnv; for an AEC environment, in "
+    "which agents act one by one, return it through turn_based_aec_to_parallel or aec_to_parallel "
+    "of pettingzoo.utils.conversions"
 )
 CHECK_STEPS = 200
 CHECK_SECONDS = 5
 
 
-def no_exit(function):
-    """Make a ``sys.exit()`` of an environment an error, as a decorator.
-
-    Otherwise a run that has not finished would end with exit code 0, and without a word.
-    """
-
-    @functools.wraps(function)
-    def wrapped(*args, **kwargs):
-        try:
-            return function(*args, **kwargs)
-        except SystemExit as error:
-            if error.code:  # of this program's own handlers of signals
-                raise
-            raise RuntimeError("the environment has called sys.exit()") from error
-
-    return wrapped
+@contextlib.contextmanager
+def no_exit():
+    """A ``sys.exit()`` of an environment is an error, or the run would end with 0 and no word."""
+    try:
+        yield
+    except SystemExit as error:
+        if error.code:  # of this program's own handlers of signals
+            raise
+        raise RuntimeError("the environment has called sys.exit()") from error
 
 
 @functools.cache  # each line once
@@ -72,7 +67,7 @@ def warn_of_limit(max_episode_steps):
 # By name
 
 
-@no_exit
+@no_exit()
 def make_parallel_env(env_name, env_family, render_mode=None, seed=0, check=False):
     """Make a parallel environment, reset it with `seed`, and refuse what QMIX cannot train.
 
@@ -92,7 +87,10 @@ def make_parallel_env(env_name, env_family, render_mode=None, seed=0, check=Fals
         if render_mode is not None:
             raise UsageError(f"--env-name: {env_name} cannot be drawn, {problem}")
         env = parallel_env()  # raises what is a bug in any case
-    check_is_parallel(env, env_name)
+    methods = ("reset", "step", "observation_space", "action_space")
+    is_complete = all(callable(getattr(env, method, None)) for method in methods)
+    if not is_complete or hasattr(env, "agent_iter"):
+        raise UsageError(f"--env-name: {env_name} {NOT_PARALLEL}")
     env.reset(seed=seed)  # first: some environments have no agents or spaces before it
     check_spaces(env, env_name)
     if check:
@@ -125,10 +123,7 @@ def find_parallel_env(env_name, env_family):
             f"{', '.join(FAMILIES)} or the package of a module that can be imported from here"
         ) from error
     if not hasattr(module, "parallel_env"):
-        raise UsageError(
-            f"--env-name: {module_name} must have a function parallel_env() that returns a "
-            f"ParallelEnv; {AEC}"
-        )
+        raise UsageError(f"--env-name: {module_name} {NOT_PARALLEL}")
     return module.parallel_env
 
 
@@ -169,12 +164,11 @@ def has_state(env):
 
 
 def find_max_cycles(env):
-    """The greatest number of steps in an episode, if the environment says it as PettingZoo does."""
+    """The length of an episode, where an environment says it as PettingZoo's own do."""
     inner = getattr(env, "unwrapped", env)
-    for holder in (env, inner, getattr(inner, "env", None)):
-        max_cycles = getattr(holder, "max_cycles", None)
-        if isinstance(max_cycles, int) and max_cycles > 0:
-            return max_cycles
+    for holder in (inner, getattr(inner, "env", None)):
+        if isinstance(getattr(holder, "max_cycles", None), int):
+            return holder.max_cycles
     return math.inf
 
 
@@ -190,16 +184,6 @@ def close(env):
 # The check
 
 
-def check_is_parallel(env, name):
-    """Raise a UsageError unless `env` has PettingZoo's parallel API."""
-    methods = ("reset", "step", "observation_space", "action_space")
-    problem = f"--env-name: {name}"
-    if not all(callable(getattr(env, method, None)) for method in methods):
-        raise UsageError(f"{problem} has a parallel_env() that returns no ParallelEnv")
-    if hasattr(env, "agent_iter"):
-        raise UsageError(f"{problem} is an AEC environment; {AEC}")
-
-
 def check_spaces(env, name):
     """Raise a UsageError unless the networks fit the spaces of `env`."""
     if not getattr(env, "possible_agents", None):
@@ -209,8 +193,8 @@ def check_spaces(env, name):
         if not isinstance(actions, gym.spaces.Discrete):
             raise UsageError(
                 f"--env-name: {name} has actions {actions}: QMIX needs Discrete ones. If it has an "
-                "option for them, such as continuous=False, set it in a module of your own: see "
-                "docs/own_environment.md"
+                "option such as continuous=False, set it in a module of your own, as "
+                "docs/own_environment.md says"
             )
         space = env.observation_space(agent)
         if not without_mask(space).is_np_flattenable:
@@ -221,11 +205,10 @@ def check_spaces(env, name):
 
 
 def check_episode(env, name):
-    """Play one random episode, and look at all that the environment returns.
+    """Play one random episode, of at most 200 steps or 5 seconds, and look at all that comes back.
 
-    It has at most CHECK_STEPS steps or CHECK_SECONDS seconds. What cannot be right is a UsageError,
-    what is odd but can be right is a line on stderr. The generators of Python, NumPy and torch go
-    on as if there had been no check.
+    What cannot be right is a UsageError, what is odd but can be right is a line on stderr. The
+    generators of Python, NumPy and torch go on as if there had been no check.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(0)
@@ -248,7 +231,7 @@ class Check:
         self.state_size = np.size(env.state()) if has_state(env) else None
         self.first_features = {}  # what each agent observes first
         self.something_changes = False
-        self.waiting_agents = []  # those who have had no available action
+        self.waits = {}  # agents that have had no available action
 
     def play(self):
         """Play one random episode, and warn of what is odd in it."""
@@ -269,21 +252,23 @@ class Check:
             result = self.look_at_result("step()", names, self.env.step(actions))
             observations, rewards, terminations, truncations, infos = result
             num_steps += 1
-            for agent in rewards:
+            for agent, reward in rewards.items():
                 self.require_known(agent, "a reward")
-                self.look_at_numbers(f"the reward of {agent!r}", rewards[agent], size=1)
+                self.look_at_numbers(f"the reward of {agent!r}", reward, size=1)
             for name, flags in (("terminations", terminations), ("truncations", truncations)):
-                for agent in flags:
-                    self.look_at_numbers(f"{name} of {agent!r}", flags[agent], size=1)
+                for agent, flag in flags.items():
+                    self.look_at_numbers(f"{name} of {agent!r}", flag, size=1)
             # At a time limit those who are cut off observe once more, to bootstrap from.
-            cut_off = [agent for agent in acting if truncations.get(agent)]
-            observing = dict.fromkeys([*self.env.agents, *cut_off])
-            observing = [agent for agent in observing if not terminations.get(agent)]
+            observing = []
+            for agent in dict.fromkeys([*self.env.agents, *acting]):
+                plays = agent in self.env.agents or truncations.get(agent)
+                if plays and not terminations.get(agent):
+                    observing.append(agent)
             masks = self.look_at_agents(observing, observations, infos)
             masks = {agent: masks[agent] for agent in self.env.agents if agent in masks}
         if num_steps > 1 and not self.something_changes:
             warn(f"{self.name}: all observations are equal in the {num_steps} steps of the check")
-        for agent in self.waiting_agents[:1]:
+        for agent in list(self.waits)[:1]:
             warn(f"{self.name}: {agent!r} has at times no available action, and takes action 0")
 
     def require(self, condition, problem):
@@ -294,8 +279,7 @@ class Check:
     def require_known(self, agent, what):
         """Raise a UsageError unless the agent is one of ``possible_agents``."""
         known = self.env.possible_agents
-        expected = f"expected agents of possible_agents, which are {known}"
-        self.require(agent in known, f"gives {what} to {agent!r}: {expected}")
+        self.require(agent in known, f"gives {what} to {agent!r}: possible_agents are {known}")
 
     def look_at_result(self, call, names, result):
         """Return the result of a call, which must be a dictionary by agent for each name."""
@@ -343,8 +327,6 @@ class Check:
 
     def look_at_agent(self, agent, observation, info):
         """Look at what an agent observes. Returns its action mask."""
-        problem = f"gives a {type(info).__name__} for the info of {agent!r}"
-        self.require(isinstance(info, dict | None), f"{problem}: expected a dictionary")
         what = f"the observation of {agent!r}"
         space = without_mask(self.env.observation_space(agent))
         try:
@@ -366,6 +348,6 @@ class Check:
         mask = self.look_at_numbers(what, mask, n_actions)
         self.require(np.isin(mask, (0, 1)).all(), f"gives {mask} for {what}: expected 0 and 1")
         if not mask.any():
-            self.waiting_agents.append(agent)
+            self.waits[agent] = True
             return np.arange(n_actions) == 0
         return mask

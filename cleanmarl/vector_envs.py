@@ -68,7 +68,7 @@ class Battles(gym.vector.VectorWrapper):
 
     def __init__(self, envs, agent_ids, seed):
         super().__init__(envs)
-        self.first_seed = seed  # of the first reset if that is given none
+        self.next_seed = seed  # of the next reset, if that is given none
         spaces = envs.single_observation_space.spaces
         n_agents, self.obs_dim = spaces["obs"].shape
         ids = np.eye(n_agents, n_agents if agent_ids else 0, dtype=np.float32)
@@ -87,8 +87,8 @@ class Battles(gym.vector.VectorWrapper):
 
     def reset(self, *, seed=None, options=None):
         if seed is None:
-            seed = self.first_seed
-        self.first_seed = None
+            seed = self.next_seed
+        self.next_seed = None
         observations, infos = self.env.reset(seed=seed, options=options)
         return self.add_ids(self.blank_batch, observations), infos
 
@@ -104,6 +104,16 @@ class WorkerDied(RuntimeError):  # noqa: N818 (it names what has happened)
     """Raised if a worker process is gone, killed by the system for example."""
 
 
+@contextlib.contextmanager
+def dead_workers():
+    """A pipe that breaks is a worker that died. An environment's own error is another one."""
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        reason = "a worker process died (out of memory, or killed?)"
+        raise WorkerDied(f"{reason}: try a smaller --num-envs") from error
+
+
 class Workers(AsyncVectorEnv):
     """Environments in a process each, none of which outlives this one."""
 
@@ -113,21 +123,17 @@ class Workers(AsyncVectorEnv):
         atexit.register(self.close)
         super().__init__(env_fns, autoreset_mode=AutoresetMode.SAME_STEP)
 
-    def reset(self, *, seed=None, options=None):
-        with dead_workers():
-            return super().reset(seed=seed, options=options)
+    # All that awaits answers of the workers.
+    _check_spaces = dead_workers()(AsyncVectorEnv._check_spaces)
+    reset = dead_workers()(AsyncVectorEnv.reset)
 
+    @dead_workers()
     def step(self, actions):
-        with dead_workers():
-            result = super().step(actions)
+        result = super().step(actions)
         infos = result[-1]
         if "step_limit" in infos.get("final_info", {}):
             foreign_envs.warn_of_limit(self.max_episode_steps)
         return result
-
-    def _check_spaces(self):  # the first answer that is awaited of the workers
-        with dead_workers():
-            super()._check_spaces()
 
     def close_extras(self, **kwargs):
         """Ask the workers to close their environments, and kill those that take longer."""
@@ -147,38 +153,23 @@ class Workers(AsyncVectorEnv):
 
 
 @contextlib.contextmanager
-def dead_workers():
-    """A pipe that breaks is a worker that died. An environment's own error is another one."""
-    try:
-        yield
-    except (EOFError, ConnectionError) as error:
-        reason = "a worker process died (out of memory, or killed?)"
-        raise WorkerDied(f"{reason}: try a smaller --num-envs") from error
-
-
-class Worker(gym.Wrapper):
-    """An environment in a process of its own.
-
-    Its errors become RuntimeErrors: some cannot be pickled, and the main process would wait for
-    them for ever, others look like a broken pipe.
-    """
-
-    def reset(self, **kwargs):
-        with plain_errors():
-            return self.env.reset(**kwargs)
-
-    def step(self, actions):
-        with plain_errors():
-            return self.env.step(actions)
-
-
-@contextlib.contextmanager
 def plain_errors():
-    """Raise a RuntimeError in the place of any other error."""
+    """Raise a RuntimeError in the place of any other error.
+
+    Some errors cannot be pickled, and the main process would wait for them for ever. Others look
+    like a broken pipe.
+    """
     try:
         yield
     except (Exception, SystemExit) as error:
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+class Worker(gym.Wrapper):
+    """An environment in a process of its own."""
+
+    reset = plain_errors()(gym.Wrapper.reset)
+    step = plain_errors()(gym.Wrapper.step)
 
 
 def make_worker(env_args, seed, i):

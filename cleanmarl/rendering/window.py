@@ -5,6 +5,8 @@ import sys
 
 import pygame
 
+from cleanmarl import UsageError
+
 NO_DISPLAY = (
     'render_mode="human" needs a display, and this machine has none: use render_mode="rgb_array"'
 )
@@ -25,6 +27,14 @@ def start_display():
         # No display: SDL fell back to a driver that shows nothing.
         pygame.display.quit()
         raise RuntimeError(NO_DISPLAY)
+
+
+def require_display():
+    """Raise a UsageError of evaluate.py on a machine without a display."""
+    try:
+        start_display()
+    except RuntimeError as error:
+        raise UsageError("--render needs a display, and there is none: use --video") from error
 
 
 class Window:
