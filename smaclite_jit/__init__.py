@@ -4,7 +4,6 @@ Importing the package registers ``smaclite_jit/<map>-v0`` for every map of ``MAP
 episode limit, and ``smaclite_jit/custom-v0`` for maps of your own: see ``smaclite_jit.map_files``.
 """
 
-from cleanmarl import __version__
 from smaclite_jit import registration
 from smaclite_jit.environment import SMACliteEnv
 from smaclite_jit.map_files import MapError, load_map
@@ -20,7 +19,6 @@ __all__ = [
     "SMACliteEnv",
     "SMACliteVectorEnv",
     "UnitType",
-    "__version__",
     "load_map",
 ]
 

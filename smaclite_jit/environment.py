@@ -90,34 +90,17 @@ def whole_numbers(actions, shape, what):
 
 
 class AvailableActions(gym.spaces.Tuple):
-    """The agents' action spaces. Samples are available now: other actions are refused.
-
-    gymnasium's checker plays a step at most, seeds this space, samples, resets, and only then plays
-    the sample. So within the first step of a battle, the first sample after a seed is of actions
-    that are available now and after a reset.
-    """
+    """The agents' action spaces. Samples are available now: other actions are refused."""
 
     def __init__(self, env):
         super().__init__([gym.spaces.Discrete(env.n_actions) for _ in range(env.n_agents)])
         self.env = env
-        self.first_avail_actions = env.avail_actions.copy()
-        self.just_seeded = False
-
-    def seed(self, seed=None):
-        """Seed the samples."""
-        self.just_seeded = True
-        return super().seed(seed)
 
     def sample(self, mask=None, probability=None):
         """A random action for each agent, of the available ones unless a mask says otherwise."""
-        if mask is not None or probability is not None:
-            return super().sample(mask=mask, probability=probability)
-        avail_actions = self.env.avail_actions
-        if self.just_seeded and self.env.steps <= 1:
-            both = avail_actions & self.first_avail_actions
-            avail_actions = np.where(both.any(axis=1, keepdims=True), both, avail_actions)
-        self.just_seeded = False
-        return super().sample(mask=tuple(avail_actions.astype(np.int8)))
+        if mask is None and probability is None:
+            mask = tuple(self.env.avail_actions.astype(np.int8))
+        return super().sample(mask=mask, probability=probability)
 
 
 class SMACliteEnv(gym.Env):
@@ -129,15 +112,14 @@ class SMACliteEnv(gym.Env):
 
     Parameters
     ----------
-    map_name : str
+    map_name
         A key of ``maps.MAPS``.
-    map_file : str or path, optional
+    map_file
         A JSON file, see ``smaclite_jit.map_files``. It takes the place of ``map_name``.
-    render_mode : {None, "rgb_array", "human"}
-    seed : int, optional
+    render_mode
+        None, "rgb_array" or "human".
+    seed
         Of a first reset without a seed.
-    use_cpp_rvo2 : bool, optional
-        The original has this argument. It makes no difference.
 
     Attributes
     ----------
@@ -189,7 +171,6 @@ class SMACliteEnv(gym.Env):
         map_file: str | PathLike | None = None,
         render_mode: str | None = None,
         seed: int | None = None,
-        use_cpp_rvo2: bool | None = None,
     ) -> None:
         if map_file is not None:
             battle_map = load_map(map_file)
@@ -259,17 +240,17 @@ class SMACliteEnv(gym.Env):
 
         Parameters
         ----------
-        seed : int, optional
+        seed
             Of numpy's PCG64, which draws the order in which units act in a tick. Without one the
             stream goes on.
-        options : dict, optional
+        options
             Ignored.
 
         Returns
         -------
-        observations : tuple of ndarray
+        observations
             ``n_agents`` float32 vectors (obs_size,).
-        info : dict
+        info
             ``battle_won``, False.
         """
         if seed is None and not self.seeded:
@@ -295,21 +276,21 @@ class SMACliteEnv(gym.Env):
 
         Parameters
         ----------
-        actions : sequence of int, (n_agents,)
-            0 nothing, for the dead only; 1 stop; 2, 3, 4, 5 move north, south, east, west; 6 + k
-            attack enemy k or, for a healer, heal ally k.
+        actions
+            (n_agents,): 0 nothing, for the dead only; 1 stop; 2, 3, 4, 5 move north, south, east,
+            west; 6 + k attack enemy k or, for a healer, heal ally k.
 
         Returns
         -------
-        observations : tuple of ndarray
+        observations
             ``n_agents`` float32 vectors (obs_size,).
-        reward : float
+        reward
             Of the team, scaled so that a won battle pays about 20.
-        terminated : bool
+        terminated
             One side has nobody left.
-        truncated : bool
+        truncated
             False.
-        info : dict
+        info
             ``battle_won``: no enemy is left.
 
         Raises
@@ -342,12 +323,7 @@ class SMACliteEnv(gym.Env):
         return self.get_obs(), reward, done, False, {"battle_won": won}
 
     def render(self) -> np.ndarray | None:
-        """Draw the state.
-
-        Returns
-        -------
-        ndarray or None
-            (height, width, 3) uint8. With ``render_mode="human"`` it is shown in a window instead.
+        """Draw the state, (height, width, 3) uint8, or show it in a window in the mode "human".
 
         Raises
         ------
@@ -363,15 +339,10 @@ class SMACliteEnv(gym.Env):
         return self.renderer.render() if self.render_mode == "rgb_array" else self.renderer.show()
 
     def render_ticks(self) -> list[np.ndarray]:
-        """Draw every tick of the last step.
+        """Draw every tick of the last step: eight pictures like ``render``'s; one after a reset.
 
         At 16 a second the pictures move smoothly, in real time. Nothing is lost by asking for some
         steps only.
-
-        Returns
-        -------
-        list of ndarray
-            Eight pictures like ``render``'s; one after a reset.
 
         Raises
         ------

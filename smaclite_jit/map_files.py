@@ -1,54 +1,15 @@
 """Maps of your own, from JSON files.
 
-``gym.make("smaclite_jit/custom-v0", map_file="ambush.json")`` plays the map of this file:
+``gym.make("smaclite_jit/custom-v0", map_file="ambush.json")`` plays the map of a file. The tables
+below have every key; docs/environments.md has a complete example. Distances are in cells, times in
+seconds. The original's files work unchanged.
 
-.. code-block:: text
-
-    {
-      "name": "ambush",
-      "num_allied_units": 4, "num_enemy_units": 9,          the totals of the groups
-      "groups": [                                           in the order of the units' ids
-        {"x": 5.5, "y": 7, "faction": "ALLY", "units": {"SNIPER": 2}},
-        {"x": 10, "y": 4, "faction": "ALLY", "units": {"ZEALOT": 2}},
-        {"x": 14, "y": 16, "faction": "ENEMY", "units": {"ZERGLING": 8, "STALKER": 1}}
-      ],
-      "attack_point": [4, 3],                               where the enemy goes
-      "width": 20, "height": 20,                            in cells, 32 when left out
-      "terrain": ["XXXXXXXXXXXXXXXXXXXX", ...],             the southern row, y = 0, first
-      "num_unit_types": 4,                                  size of the one-hot unit type
-      "unit_type_ids": {"SNIPER": 0, "ZEALOT": 1, "ZERGLING": 2, "STALKER": 3},     and its order
-      "ally_has_shields": true, "enemy_has_shields": true,  whether agents see each side's shields
-      "custom_unit_path": "units",                          where SNIPER.json is; optional
-      "episode_limit": 120                                  steps until truncation; optional, 200
-    }
-
-``terrain`` has ``height`` rows of ``width`` cells, strings or lists: ``_`` can be walked on, ``X``
-and ``C`` cannot. In its place, ``"terrain_preset"`` names one of ``maps.TERRAINS``, 32 x 32. A
-group stands around (x, y) in a square grid, as ``arena.place`` puts it. Where agents need not see
-types, ``num_unit_types`` is 0 (1 means the same) and ``unit_type_ids`` may be left out. Units are
-those of ``units.UNITS`` and those of files in the folder ``custom_unit_path``, which is relative to
-the map's folder or to the working directory. A file is looked for in both, in this order; without
-the key, in the map's folder alone:
-
-.. code-block:: json
-
-    {
-      "hp": 60, "armor": 0, "damage": 20, "cooldown": 1.5, "speed": 2.8, "attack_range": 8,
-      "size": 0.75, "attributes": ["LIGHT", "BIOLOGICAL"], "valid_targets": ["GROUND", "AIR"],
-      "bonuses": {"BIOLOGICAL": 15}, "minimum_scan_range": 8
-    }
-
-Distances are in cells, times in seconds, ``speed`` in cells per second, and ``size`` is the
-diameter; ``attack_range``, from rim to rim, can be "MELEE". These keys are optional and have the
-meaning and default that ``units.UnitType`` gives them: ``shield``, ``energy``,
-``starting_energy``, ``attacks``, ``minimum_scan_range``, ``bonuses``, ``plane``, ``hp_regen``,
-``combat_type`` ("DAMAGE" or "HEALING"), ``targeter`` ("STANDARD", "HEAL" for healers, "KAMIKAZE"
-or "LASER_BEAM") and ``targeter_kwargs`` ({"radius": 2.2} of a KAMIKAZE, {"width": 2.8, "height":
-0.3} of a LASER_BEAM).
-
-A file ``HYDRALISK.json`` there takes the place of our hydralisk, which the original does not have.
-The original's own units keep their values: a file with the name of one, ``MARINE.json`` for
-example, is not used, as in the original, and a warning says so.
+Units are those of ``units.UNITS`` and those of files: SNIPER is read from ``SNIPER.json`` in the
+folder ``custom_unit_path``, which is relative to the map's folder or to the working directory, in
+this order. Without that key it is the map's folder. A file ``HYDRALISK.json`` takes the place of
+our hydralisk, which the original does not have. The original's own units keep their values: a file
+with the name of one, ``MARINE.json`` for example, is not used, as in the original, and a warning
+says so.
 
 Agents are offered moves only to where x < height and y < width, as in the original: prefer square
 maps.
@@ -58,18 +19,86 @@ This layer stands on ``arena``, ``maps`` and ``units``.
 
 import difflib
 import json
+import math
 import os
 import reprlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import gymnasium as gym
-import numpy as np
 
 from smaclite_jit.arena import place
 from smaclite_jit.maps import TERRAINS, Map
 from smaclite_jit.units import ATTRIBUTES, MELEE, PLANES, UNITS, UnitType
+
+TARGETER_KWARGS = {
+    "STANDARD": (),
+    "HEAL": (),  # of healers
+    "KAMIKAZE": ("radius",),
+    "LASER_BEAM": ("width", "height"),
+}
+FACTIONS = {"ALLY": "A", "ENEMY": "E"}
+POSITIVE = (float, 0.01, 1e6)
+NOT_NEGATIVE = (float, 0, 1e6)
+UNIT_COUNT = (int, 1, 500)
+
+# The keys of the files. Behind each, what its value must be, as `check` takes it: a type, with
+# bounds if it is a number, or the names that it can be.
+
+MAP_KEYS = {
+    "name": (str,),
+    "num_allied_units": UNIT_COUNT,  # the totals of the groups
+    "num_enemy_units": UNIT_COUNT,
+    "groups": (list,),  # objects of x, y, faction (ALLY or ENEMY) and units ({"MARINE": 3}): units
+    # in the order of their ids, which stand around (x, y) as arena.place puts them
+    "attack_point": (list,),  # [x, y] of where the enemy goes
+    "num_unit_types": (int, 0, 100),  # in the one-hot types that agents see; 0 and 1 mean none
+    "ally_has_shields": (bool,),  # whether agents see the shields of their side
+    "enemy_has_shields": (bool,),
+}
+OPTIONAL_MAP_KEYS = {
+    "width": (int, 1, 256),  # in cells; 32 if it is left out
+    "height": (int, 1, 256),
+    "terrain": (list,),  # rows of cells, strings or lists, the south first; _ can be walked on, X
+    # and C cannot
+    "terrain_preset": (TERRAINS,),  # in place of terrain, 32 x 32
+    "unit_type_ids": (dict,),  # {"MARINE": 0, "ZEALOT": 1}: the order of the one-hot types
+    "custom_unit_path": (str,),  # the folder of the units that are not standard
+    "episode_limit": (int, 1, 100_000),  # steps until truncation; 200 if it is left out
+}
+UNIT_KEYS = {  # most are fields of units.UnitType
+    "hp": POSITIVE,
+    "armor": NOT_NEGATIVE,
+    "damage": NOT_NEGATIVE,
+    "cooldown": NOT_NEGATIVE,
+    "speed": NOT_NEGATIVE,
+    "attack_range": NOT_NEGATIVE,  # or "MELEE"
+    "size": POSITIVE,
+    "attributes": (list,),
+    "valid_targets": (list,),
+}
+OPTIONAL_UNIT_KEYS = {
+    "shield": NOT_NEGATIVE,
+    "energy": NOT_NEGATIVE,
+    "starting_energy": NOT_NEGATIVE,
+    "minimum_scan_range": NOT_NEGATIVE,
+    "hp_regen": NOT_NEGATIVE,
+    "attacks": (int, 1, 100),
+    "bonuses": (dict,),
+    "plane": (PLANES,),
+    "combat_type": (("DAMAGE", "HEALING"),),
+    "targeter": (TARGETER_KWARGS,),
+    "targeter_kwargs": (dict,),  # {"radius": 2.2} of KAMIKAZE, {"width": 2.8, "height": 0.3} of
+    # LASER_BEAM
+}
+CALLED = {
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+    str: "a text",
+    list: "a list",
+    dict: "an object of keys and values",
+}
 
 
 class MapError(ValueError):
@@ -91,168 +120,52 @@ def hint(name, names) -> str:
     close = difflib.get_close_matches(str(name).lower(), known)
     if close:
         return "did you mean " + " or ".join(known[match] for match in close) + "?"
-    return "choose from " + ", ".join(names)
+    if names:
+        return "choose from " + ", ".join(names)
+    return "leave it out"
 
 
-# What a value of a file can be. `problem` says what is wrong with a value, None if nothing is.
+# In the following, `at` is the file and the keys that lead to a value. Messages begin with it.
 
 
-@dataclass(frozen=True)
-class Number:
-    """A number from `low` to `high`."""
-
-    low: float
-    high: float
-
-    def problem(self, value):
-        """What is wrong with `value`, None if nothing is."""
-        is_number = type(value) in (int, float)  # true and false are none
-        if is_number and self.low <= value <= self.high:  # nor is NaN, which fails here
-            return None
-        return f"must be a number from {self.low:g} to {self.high:g}, not {reprlib.repr(value)}"
-
-
-@dataclass(frozen=True)
-class WholeNumber:
-    """A whole number from `low` to `high`. 2.0 is none."""
-
-    low: int
-    high: int
-
-    def problem(self, value):
-        """What is wrong with `value`, None if nothing is."""
-        if type(value) is int and self.low <= value <= self.high:
-            return None
-        return f"must be a whole number from {self.low} to {self.high}, not {reprlib.repr(value)}"
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """One of `names`, a collection of str."""
-
-    names: object
-
-    def problem(self, value):
-        """What is wrong with `value`, None if nothing is."""
-        if isinstance(value, str) and value in self.names:
-            return None
-        return f"cannot be {reprlib.repr(value)}; {hint(value, self.names)}"
-
-
-@dataclass(frozen=True)
-class Instance:
-    """A value of the type `kind`, which is called `name` in the message. An empty str is none."""
-
-    kind: type
-    name: str
-
-    def problem(self, value):
-        """What is wrong with `value`, None if nothing is."""
-        if isinstance(value, self.kind) and value != "":
-            return None
-        return f"must be {self.name}, not {reprlib.repr(value)}"
-
-
-MAX_UNITS = 500
-ORIGINAL_UNITS = UNITS.keys() - {"HYDRALISK"}
-FACTIONS = {"ALLY": "A", "ENEMY": "E"}
-TARGETER_KWARGS = {
-    "STANDARD": (),
-    "HEAL": (),
-    "KAMIKAZE": ("radius",),
-    "LASER_BEAM": ("width", "height"),
-}
-
-TEXT = Instance(str, "a text")
-LIST = Instance(list, "a list")
-OBJECT = Instance(dict, "an object of keys and values")
-TRUE_OR_FALSE = Instance(bool, "true or false")
-NOT_NEGATIVE = Number(0, 1e6)
-POSITIVE = Number(0.01, 1e6)
-UNIT_COUNT = WholeNumber(1, MAX_UNITS - 1)  # one is left for the other side
-CELLS = WholeNumber(1, 256)
-
-MAP_KEYS = {
-    "name": TEXT,
-    "num_allied_units": UNIT_COUNT,
-    "num_enemy_units": UNIT_COUNT,
-    "groups": LIST,
-    "attack_point": LIST,
-    "num_unit_types": WholeNumber(0, 100),
-    "ally_has_shields": TRUE_OR_FALSE,
-    "enemy_has_shields": TRUE_OR_FALSE,
-}
-OPTIONAL_MAP_KEYS = {
-    "width": CELLS,
-    "height": CELLS,
-    "terrain": LIST,
-    "terrain_preset": OneOf(TERRAINS),
-    "unit_type_ids": OBJECT,
-    "custom_unit_path": TEXT,
-    "episode_limit": WholeNumber(1, 100_000),
-}
-UNIT_KEYS = {
-    "hp": POSITIVE,
-    "armor": NOT_NEGATIVE,
-    "damage": NOT_NEGATIVE,
-    "cooldown": NOT_NEGATIVE,
-    "speed": NOT_NEGATIVE,
-    "attack_range": NOT_NEGATIVE,
-    "size": POSITIVE,
-    "attributes": LIST,
-    "valid_targets": LIST,
-}
-OPTIONAL_UNIT_KEYS = {
-    "shield": NOT_NEGATIVE,
-    "energy": NOT_NEGATIVE,
-    "starting_energy": NOT_NEGATIVE,
-    "minimum_scan_range": NOT_NEGATIVE,
-    "hp_regen": NOT_NEGATIVE,
-    "attacks": WholeNumber(1, 100),
-    "bonuses": OBJECT,
-    "plane": OneOf(PLANES),
-    "combat_type": OneOf(("DAMAGE", "HEALING")),
-    "targeter": OneOf(TARGETER_KWARGS),
-    "targeter_kwargs": OBJECT,
-}
-
-
-# Every check has an argument `at`: the file, and the keys that lead to the value. Messages begin
-# with it.
-
-
-def check(value, at, rule):
-    """Return `value`, which must keep to `rule`."""
-    problem = rule.problem(value)
-    if problem is not None:
-        fail(f"{at} {problem}")
+def check(value, at, kind, low=None, high=None):
+    """Return `value`, which must be of the type `kind` or, if that is a collection, one of it."""
+    if not isinstance(kind, type):
+        if not isinstance(value, str) or value not in kind:
+            fail(f"{at} cannot be {reprlib.repr(value)}; {hint(value, kind)}")
+        return value
+    wanted = CALLED[kind]
+    is_right = type(value) is kind or (kind is float and type(value) is int)
+    if low is not None:
+        wanted += f" from {low:g} to {high:g}"
+        is_right = is_right and low <= value <= high  # NaN is not
+    if not is_right or value == "":
+        fail(f"{at} must be {wanted}, not {reprlib.repr(value)}")
     return value
 
 
-def check_fields(value, at, required, optional=None):
-    """Return the dict `value`, which must have the keys of `required` and may have `optional` ones.
+def check_fields(data, at, required, optional=None):
+    """Return the fields of the object `data`: all required keys, those that are optional, no other.
 
-    Both are dicts, key -> rule. Other keys are refused. An optional key that is null is left out.
+    An optional key that is null is left out.
     """
-    optional = optional or {}
-    rules = required | optional
-    check(value, at, OBJECT)
-    value = {key: held for key, held in value.items() if held is not None or key not in optional}
-    for key, held in value.items():
-        if key not in rules:
-            what_to_do = hint(key, rules) if required else "leave it out"
-            fail(f"{at} {key} is not a key here; {what_to_do}")
-        check(held, f"{at} {key}", rules[key])
+    keys = required | (optional or {})
+    fields = {}
+    for key, value in check(data, at, dict).items():
+        if key not in keys:
+            fail(f"{at} {key} is not a key here; {hint(key, keys)}")
+        if value is not None or key in required:
+            fields[key] = check(value, f"{at} {key}", *keys[key])
     for key in required:
-        if key not in value:
+        if key not in fields:
             fail(f"{at} {key} is missing; add it")
-    return value
+    return fields
 
 
 def check_names(names, at, known):
     """Return `names`, each of which must be one of `known`, as a tuple. None may be there twice."""
     for name in names:
-        check(name, at, OneOf(known))
+        check(name, at, known)
     if len(set(names)) < len(names):
         fail(f"{at} has a name twice; leave one out")
     return tuple(names)
@@ -260,35 +173,19 @@ def check_names(names, at, known):
 
 def read_json(path):
     """What a JSON file holds."""
-
-    def refuse_duplicates(pairs):
-        keys = [key for key, _ in pairs]
-        if len(set(keys)) < len(keys):
-            twice = max(keys, key=keys.count)
-            fail(f"{path}: {twice} is there twice in an object; leave one out")
-        return dict(pairs)
-
     try:
-        content = Path(path).read_bytes()
-    except (OSError, TypeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        fail(f"{path}: cannot be read, give the name of a file: {reason}")
-    try:
-        return json.loads(content, object_pairs_hook=refuse_duplicates)
-    except MapError:
-        raise
-    except (ValueError, RecursionError) as error:
-        fail(f"{path}: is not JSON; correct it: {error}")
+        return json.loads(Path(path).read_bytes())
+    except (OSError, TypeError, ValueError, RecursionError) as error:
+        fail(f"{path}: cannot be read as a JSON file: {error}")
 
 
-def load_unit(path) -> UnitType:
-    """The unit of a JSON file."""
+def load_unit(path):
+    """The UnitType of a JSON file."""
     at = f"{path}:"
     data = read_json(path)
     if isinstance(data, dict) and data.get("attack_range") == "MELEE":
         data["attack_range"] = MELEE
     unit = check_fields(data, at, UNIT_KEYS, OPTIONAL_UNIT_KEYS)
-
     targeter = unit.get("targeter", "STANDARD")
     healing = unit.pop("combat_type", "DAMAGE") == "HEALING"
     if healing != (targeter == "HEAL"):
@@ -298,32 +195,27 @@ def load_unit(path) -> UnitType:
     unit["attributes"] = check_names(unit["attributes"], f"{at} attributes", ATTRIBUTES)
     unit["valid_targets"] = check_names(unit["valid_targets"], f"{at} valid_targets", PLANES)
     for attribute, bonus in unit.get("bonuses", {}).items():
-        check(attribute, f"{at} bonuses", OneOf(ATTRIBUTES))
-        check(bonus, f"{at} bonuses {attribute}", NOT_NEGATIVE)
+        check(attribute, f"{at} bonuses", ATTRIBUTES)
+        check(bonus, f"{at} bonuses {attribute}", *NOT_NEGATIVE)
     shape_keys = dict.fromkeys(TARGETER_KWARGS[targeter], POSITIVE)
     shape = check_fields(unit.pop("targeter_kwargs", {}), f"{at} targeter_kwargs", shape_keys)
     return UnitType(healing=healing, **unit, **shape)
 
 
-def add_unit(name, at, units, folders):
-    """Make sure that the dict `units` has the unit `name`: a standard one, or one of a file."""
-    if name in units:
-        return
+def find_unit(name, at, folders):
+    """The UnitType of this name: a standard one, or one of a file in `folders`."""
     files = [folder / f"{name.removesuffix('.json')}.json" for folder in folders]
     file = next((file for file in files if os.path.isfile(file)), None)
-    if name in ORIGINAL_UNITS:
-        units[name] = UNITS[name]
-        if file is not None:
-            line = f"{at} {name} is a standard unit and {file} is not used; rename both to use it"
-            gym.logger.warn("%s", line)
-    elif file is not None:
-        units[name] = load_unit(file)
-    elif name in UNITS:
-        units[name] = UNITS[name]
-    else:
-        nowhere = " or a ".join(str(file) for file in files)
-        what_to_do = hint(name, UNITS | units)
-        fail(f"{at} {name} is neither a standard unit nor is there a {nowhere}; {what_to_do}")
+    if file is None and name not in UNITS:
+        places = " or a ".join(map(str, files))
+        fail(f"{at} {name} is neither a standard unit nor is there a {places}; {hint(name, UNITS)}")
+    if file is None:
+        return UNITS[name]
+    if name in UNITS and name != "HYDRALISK":
+        line = f"{at} {name} is a standard unit and {file} is not used; rename both to use it"
+        gym.logger.warn("%s", line)
+        return UNITS[name]
+    return load_unit(file)
 
 
 def load_terrain(data, at):
@@ -336,50 +228,43 @@ def load_terrain(data, at):
         if (width, height) != (32, 32):
             fail(f"{at} terrain_preset is 32 x 32; leave width and height out, or give terrain")
         return TERRAINS[data["terrain_preset"]]
-
     rows = data["terrain"]
     if len(rows) != height:
         fail(f"{at} terrain has {len(rows)} rows and height is {height}; make them equal")
     for y, row in enumerate(rows):
-        if not isinstance(row, str | list) or len(row) != width:
-            wanted = f"a row of {width} cells, the width"
+        is_row = isinstance(row, str | list) and len(row) == width
+        if not is_row or not all(cell in ("_", "X", "C") for cell in row):
+            wanted = f"a row of {width} cells _, X or C"
             fail(f"{at} terrain[{y}] must be {wanted}, not {reprlib.repr(row)}")
-        for cell in row:
-            if cell not in ("_", "X", "C"):
-                fail(f"{at} terrain[{y}] has a cell {reprlib.repr(cell)}; use _, X and C")
     return tuple("".join(row) for row in rows)
 
 
-def load_groups(data, at, terrain, units, folders):
-    """The groups of a map, as a Map has them. Units that `units` lacks are added to it."""
+def load_groups(data, at, terrain, folders):
+    """The groups of a map as a Map has them, and the UnitTypes of their units by name."""
     group_keys = {
-        "x": Number(0, len(terrain[0])),
-        "y": Number(0, len(terrain)),
-        "faction": OneOf(FACTIONS),
-        "units": OBJECT,
+        "x": (float, 0, len(terrain[0])),
+        "y": (float, 0, len(terrain)),
+        "faction": (FACTIONS,),
+        "units": (dict,),
     }
     groups = []
-    totals = dict.fromkeys(FACTIONS, 0)
+    units = {}
+    totals = {"ALLY": 0, "ENEMY": 0}
     for i, group in enumerate(data["groups"]):
         here = f"{at} groups[{i}]"
-        check_fields(group, here, group_keys)
-        for name, count in group["units"].items():
-            add_unit(name, f"{here} units", units, folders)
-            totals[group["faction"]] += check(count, f"{here} units {name}", UNIT_COUNT)
+        group = check_fields(group, here, group_keys)
         if not group["units"]:
             fail(f"{here} units is empty; leave the group out")
+        for name, count in group["units"].items():
+            totals[group["faction"]] += check(count, f"{here} units {name}", *UNIT_COUNT)
+            units[name] = units.get(name) or find_unit(name, f"{here} units", folders)
         side = FACTIONS[group["faction"]]
         groups.append((side, group["x"], group["y"], *group["units"].items()))
-
     for key, faction in (("num_allied_units", "ALLY"), ("num_enemy_units", "ENEMY")):
-        total = totals[faction]
-        if data[key] != total:
-            counts = f"{key} is {data[key]} and the {faction} groups have {total}"
+        if data[key] != totals[faction]:
+            counts = f"{key} is {data[key]} and the {faction} groups have {totals[faction]}"
             fail(f"{at} {counts}; make them equal")
-    n_units = sum(totals.values())
-    if n_units > MAX_UNITS:
-        fail(f"{at} groups have {n_units} units; leave some out, {MAX_UNITS} is the limit")
-    return tuple(groups)
+    return tuple(groups), units
 
 
 def check_placement(groups, units, terrain, at):
@@ -389,68 +274,42 @@ def check_placement(groups, units, terrain, at):
     """
     width = len(terrain[0])
     height = len(terrain)
-    group_of = []  # each unit, the number of its group
-    for number, (_, _, _, *counts) in enumerate(groups):
-        group_of += [number] * sum(count for _, count in counts)
-    placed = place(groups, units)
-    x = np.array([unit.x for unit in placed], float)
-    y = np.array([unit.y for unit in placed], float)
-    radius = np.array([units[unit.name].size / 2 for unit in placed])
-    plane = np.array([PLANES[units[unit.name].plane] for unit in placed])
-
-    def refuse(i, problem):
-        name = placed[i].name
-        fail(f"{at} groups[{group_of[i]}] puts a {name} at ({x[i]:.2f}, {y[i]:.2f}), {problem}")
-
-    for i, (name, *_) in enumerate(placed):
-        if min(x[i], y[i], width - x[i], height - y[i]) < 0.999 * radius[i]:
-            refuse(i, f"not inside the map of {width} x {height}; move the group")
-        if units[name].plane == "GROUND" and terrain[int(y[i])][int(x[i])] != "_":
-            refuse(i, "in a blocked cell; move the group")
-    distance = np.hypot(x[:, None] - x, y[:, None] - y)
-    overlap = distance < 0.999 * (radius[:, None] + radius)  # to touch is allowed
-    overlap &= plane[:, None] == plane
-    pairs = np.argwhere(np.triu(overlap, k=1))  # (i, j) with i < j
-    if len(pairs) > 0:
-        i, j = pairs[0]
-        refuse(j, f"on top of a unit of groups[{group_of[i]}]; move one of the groups")
+    placed = []  # (x, y, UnitType, number of the group)
+    for number, group in enumerate(groups):
+        for name, _, *position in place([group], units):
+            x, y = map(float, position)
+            unit = units[name]
+            here = f"{at} groups[{number}] puts a {name} at ({x:.2f}, {y:.2f}),"
+            if min(x, y, width - x, height - y) < 0.999 * unit.size / 2:
+                fail(f"{here} not inside the map of {width} x {height}; move the group")
+            if unit.plane == "GROUND" and terrain[int(y)][int(x)] != "_":
+                fail(f"{here} in a blocked cell; move the group")
+            for other_x, other_y, other, other_number in placed:
+                touching = 0.999 * (unit.size + other.size) / 2  # to touch is allowed
+                is_near = math.hypot(x - other_x, y - other_y) < touching
+                if is_near and unit.plane == other.plane:
+                    fail(f"{here} on top of a unit of groups[{other_number}]; move one of them")
+            placed.append((x, y, unit, number))
 
 
-def load_type_ids(data, at, groups, units, folders):
-    """The units in the order of their one-hot types, () if agents are to see no types."""
+def load_type_ids(data, at, units):
+    """The names of units in the order of their one-hot types, () if agents are to see no types."""
     n_types = data["num_unit_types"]
-    shows_types = n_types > 1
-    if shows_types and "unit_type_ids" not in data:
-        fail(f"{at} unit_type_ids is missing and num_unit_types is {n_types}; add it")
-    type_ids = data.get("unit_type_ids", {})
-    if shows_types and n_types != len(type_ids):
-        counts = f"num_unit_types is {n_types} and unit_type_ids has {len(type_ids)}"
-        fail(f"{at} {counts}; make them equal")
-    for name, number in type_ids.items():
-        add_unit(name, f"{at} unit_type_ids", units, folders)
-        check(number, f"{at} unit_type_ids {name}", WholeNumber(0, len(type_ids) - 1))
-    if not shows_types:
+    if n_types <= 1:
         return ()
-    if len(set(type_ids.values())) < len(type_ids):
-        numbers = f"from 0 to {len(type_ids) - 1}"
-        fail(f"{at} unit_type_ids has a number twice; give every unit another, {numbers}")
-    for _, _, _, *counts in groups:
-        for name, _ in counts:
-            if name not in type_ids:
-                fail(f"{at} unit_type_ids lacks {name}, which is on the map; add it")
+    type_ids = data.get("unit_type_ids", {})
+    ids = type_ids.values()
+    if len(ids) != n_types or not all(number in ids for number in range(n_types)):
+        wanted = f"give {n_types} units (num_unit_types) the numbers from 0 on"
+        fail(f"{at} unit_type_ids must {wanted}, not {reprlib.repr(type_ids)}")
+    for name in units:
+        if name not in type_ids:
+            fail(f"{at} unit_type_ids lacks {name}, which is on the map; add it")
     return tuple(sorted(type_ids, key=type_ids.get))
 
 
 def load_map(path: str | os.PathLike[str]) -> Map:
     """Read a map, and the units that it needs, from JSON files.
-
-    Parameters
-    ----------
-    path : str or path
-
-    Returns
-    -------
-    maps.Map
 
     Raises
     ------
@@ -463,24 +322,21 @@ def load_map(path: str | os.PathLike[str]) -> Map:
     if "custom_unit_path" in data:
         unit_path = Path(data["custom_unit_path"])
         # The original takes it relative to the working directory.
-        folders = list(dict.fromkeys([folders[0] / unit_path, unit_path]))
-    units = {}
+        folders = [folders[0] / unit_path, unit_path]
     terrain = load_terrain(data, at)
-    groups = load_groups(data, at, terrain, units, folders)
+    groups, units = load_groups(data, at, terrain, folders)
     check_placement(groups, units, terrain, at)
     attack_point = data["attack_point"]
     if len(attack_point) != 2:
         fail(f"{at} attack_point must be [x, y], not {reprlib.repr(attack_point)}")
-    type_ids = load_type_ids(data, at, groups, units, folders)
-    attack_x, attack_y = attack_point
-    check(attack_x, f"{at} attack_point", Number(0, len(terrain[0])))
-    check(attack_y, f"{at} attack_point", Number(0, len(terrain)))
+    for coordinate, size in zip(attack_point, (len(terrain[0]), len(terrain))):
+        check(coordinate, f"{at} attack_point", float, 0, size)
     return Map(
         name=data["name"],
         groups=groups,
-        attack_point=(attack_x, attack_y),
+        attack_point=tuple(attack_point),
         terrain=terrain,
-        type_ids=type_ids,
+        type_ids=load_type_ids(data, at, units),
         ally_shields=data["ally_has_shields"],
         enemy_shields=data["enemy_has_shields"],
         episode_limit=data.get("episode_limit", 200),

@@ -65,38 +65,22 @@ TERRAINS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Map:
-    """A battle.
-
-    Parameters
-    ----------
-    name : str
-    groups : tuple
-        Groups (side, x, y, (unit, count), ...). The side is "A" for the agents and "E" for the
-        enemy, x and y are the centre of the group in cells. Units are numbered in this order.
-    attack_point : tuple of float
-        (x, y) of where the enemy goes as long as it has no target.
-    terrain : tuple of str
-        Rows of cells, south first; ``_`` can be walked on.
-    type_ids : tuple of str
-        Units in the order of the one-hot types that agents see. If it is empty, they see no types.
-    ally_shields : bool
-        Whether observations and state have the agents' shields.
-    enemy_shields : bool
-        Whether they have the enemy's.
-    episode_limit : int
-        Environment steps: SMAC's, and 200 for a file that gives none.
-    units : dict
-        The kinds of units by name: ``UNITS`` and those of a map file.
-    """
+    """A battle."""
 
     name: str
+    #: Groups (side, x, y, (unit, count), ...). The side is "A" for the agents and "E" for the
+    #: enemy, x and y are the centre of the group in cells. Units are numbered in this order.
     groups: tuple[tuple, ...]
+    #: (x, y) of where the enemy goes as long as it has no target.
     attack_point: tuple[float, float]
+    #: Rows of cells, south first; ``_`` can be walked on.
     terrain: tuple[str, ...]
+    #: Units in the order of the one-hot types that agents see. If it is empty, they see no types.
     type_ids: tuple[str, ...] = ()
-    ally_shields: bool = False
-    enemy_shields: bool = False
-    episode_limit: int = 200
+    ally_shields: bool = False  #: Whether observations and state have the agents' shields.
+    enemy_shields: bool = False  #: Whether they have the enemy's.
+    episode_limit: int = 200  #: Environment steps.
+    #: The kinds of units by name: ``UNITS`` and those of a map file.
     units: dict[str, UnitType] = field(default_factory=lambda: UNITS)
 
 

@@ -38,20 +38,20 @@ def register_all() -> None:
 
 
 def find_map(map_name: str, package: str = "smaclite_jit") -> dict[str, Any]:
-    """Find a map by its name, or by its file, for ``gym.make`` and ``gym.make_vec``.
+    """Find a map by its name, or by its file: the arguments of ``gym.make`` and ``gym.make_vec``.
 
     Parameters
     ----------
-    map_name : str
+    map_name
         A key of ``maps.MAPS``, or the path of a file that ends in ``.json``.
-    package : str
+    package
         The package of the environments: ``smaclite_jit``, or the original ``smaclite``, which must
         have been imported.
 
     Returns
     -------
     dict
-        Keyword arguments: ``id``, ``max_episode_steps`` and, of a file, ``map_file``.
+        ``id``, ``max_episode_steps`` and, of a file, ``map_file``.
 
     Raises
     ------
@@ -64,38 +64,27 @@ def find_map(map_name: str, package: str = "smaclite_jit") -> dict[str, Any]:
             "max_episode_steps": load_map(map_name).episode_limit,
             "map_file": map_name,
         }
-    ids = {name: f"{package}/{name}-v0" for name in MAPS}
-    registered = {name: env_id for name, env_id in ids.items() if env_id in gym.registry}
+    registered = [name for name in MAPS if f"{package}/{name}-v0" in gym.registry]
     if map_name not in registered:
         raise MapError(f"there is no map {map_name!r}; {hint(map_name, registered)}")
     return {
-        "id": registered[map_name],
+        "id": f"{package}/{map_name}-v0",
         "max_episode_steps": MAPS[map_name].episode_limit,
     }
 
 
-def make_custom(map_file: str | os.PathLike[str] | None = None, **options: Any) -> TimeLimit:
+def make_custom(map_file: str | os.PathLike[str], **options: Any) -> TimeLimit:
     """Make the environment ``smaclite_jit/custom-v0``, which truncates at the file's episode limit.
 
-    ``gym.make`` calls this. Its ``max_episode_steps`` can make the limit shorter.
-
-    Parameters
-    ----------
-    map_file : str or path
-        The JSON file.
-    **options
-        Those of ``environment.SMACliteEnv``: ``render_mode`` and ``seed``.
-
-    Returns
-    -------
-    gymnasium.wrappers.TimeLimit
+    ``gym.make`` calls this. Its ``max_episode_steps`` can make the limit shorter. The other options
+    are those of ``environment.SMACliteEnv``: ``render_mode`` and ``seed``.
 
     Raises
     ------
     MapError
-        Without a file, or for one that holds no map.
+        For a file that holds no map.
     """
-    env = SMACliteEnv(map_file=require_map_file(map_file), **options)
+    env = SMACliteEnv(map_file=map_file, **options)
     return TimeLimit(env, env.episode_limit)
 
 
@@ -103,34 +92,15 @@ make_custom.metadata = SMACliteEnv.metadata  # gym.make looks here for the rende
 
 
 def make_custom_vector(
-    num_envs: int = 1, map_file: str | os.PathLike[str] | None = None, **options: Any
+    num_envs: int, map_file: str | os.PathLike[str], **options: Any
 ) -> SMACliteVectorEnv:
     """Make the vector environment ``smaclite_jit/custom-v0``, for ``gym.make_vec``.
 
-    Parameters
-    ----------
-    num_envs : int
-        The number of battles.
-    map_file : str or path
-        The JSON file.
-    **options
-        Those of ``vector.SMACliteVectorEnv``, such as ``max_episode_steps``.
-
-    Returns
-    -------
-    vector.SMACliteVectorEnv
+    The options are those of ``vector.SMACliteVectorEnv``, such as ``max_episode_steps``.
 
     Raises
     ------
     MapError
-        Without a file, or for one that holds no map.
+        For a file that holds no map.
     """
-    return SMACliteVectorEnv(num_envs, map_file=require_map_file(map_file), **options)
-
-
-def require_map_file(map_file):
-    """Return `map_file`, which must not be None."""
-    if map_file is None:
-        example = 'gym.make("smaclite_jit/custom-v0", map_file="my.json")'
-        raise MapError(f"smaclite_jit/custom-v0 needs a map_file: {example}")
-    return map_file
+    return SMACliteVectorEnv(num_envs, map_file=map_file, **options)

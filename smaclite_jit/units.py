@@ -24,81 +24,41 @@ MELEE = 0.1  # the attack range of units that fight hand to hand
 
 @dataclass(frozen=True)
 class UnitType:
-    """What a kind of unit can do.
+    """What a kind of unit can do."""
 
-    Parameters
-    ----------
-    hp : float
-        Health at the start, which is also the most it can have.
-    armor : float
-        Taken off every hit, after the shield.
-    damage : float
-        Damage of one hit.
-    cooldown : float
-        Seconds between two attacks.
-    speed : float
-        Cells per second.
-    attack_range : float
-        Cells from rim to rim.
-    size : float
-        The diameter, in cells.
-    attributes : tuple of str
-        Any of LIGHT, ARMORED, BIOLOGICAL, MECHANICAL, PSIONIC, MASSIVE, STRUCTURE and HEROIC.
-    valid_targets : tuple of str
-        The planes of the units that it can hit or heal: GROUND, AIR, COLOSSUS.
-    shield : float
-        Absorbs damage before health. It grows by 2 a second, from 10 s after the last hit on.
-    energy : float
-        The most energy it can have. Energy grows by 0.5625 a second. A healer spends 1 on 3 hp,
-        and heals 9 hp a second.
-    starting_energy : float
-        Energy at the start.
-    attacks : int
-        Hits of one attack.
-    healing : bool
-        Whether it heals its own side. Healers do not attack.
-    minimum_scan_range : float
-        The distance in cells up to which an enemy unit notices agents.
-    bonuses : dict
-        More damage per hit, by an attribute of the target.
-    plane : str
-        Units of different planes do not collide, and walls stop only units on GROUND.
-    hp_regen : float
-        Health that grows back, in hp per second.
-    targeter : str
-        STANDARD hits the target, HEAL heals it, KAMIKAZE kills the unit itself and hits all foes
-        around it, LASER_BEAM hits all foes in a bar that lies across the line of fire, with the
-        target in its middle.
-    radius : float
-        Of a KAMIKAZE's splash, in cells.
-    width : float
-        Of a LASER_BEAM, across the line of fire, in cells.
-    height : float
-        Of a LASER_BEAM, along the line of fire, in cells.
-    """
-
-    hp: float
-    armor: float
-    damage: float
-    cooldown: float
-    speed: float
-    attack_range: float
-    size: float
+    hp: float  #: Health at the start, which is also the most it can have.
+    armor: float  #: Taken off every hit, after the shield.
+    damage: float  #: Of one hit.
+    cooldown: float  #: Seconds between two attacks.
+    speed: float  #: Cells per second.
+    attack_range: float  #: Cells from rim to rim.
+    size: float  #: The diameter, in cells.
+    #: Any of LIGHT, ARMORED, BIOLOGICAL, MECHANICAL, PSIONIC, MASSIVE, STRUCTURE and HEROIC.
     attributes: tuple[str, ...]
+    #: The planes of the units that it can hit or heal: GROUND, AIR, COLOSSUS.
     valid_targets: tuple[str, ...] = ("GROUND",)
+    #: Absorbs damage before health. It grows by 2 a second, from 10 s after the last hit on.
     shield: float = 0
+    #: The most energy it can have. Energy grows by 0.5625 a second. A healer spends 1 on 3 hp, and
+    #: heals 9 hp a second.
     energy: float = 0
-    starting_energy: float = 0
-    attacks: int = 1
-    healing: bool = False
+    starting_energy: float = 0  #: Energy at the start.
+    attacks: int = 1  #: Hits of one attack.
+    healing: bool = False  #: Whether it heals its own side. Healers do not attack.
+    #: The distance in cells up to which an enemy unit notices agents.
     minimum_scan_range: float = 5
+    #: More damage per hit, by an attribute of the target.
     bonuses: dict[str, float] = field(default_factory=dict)
+    #: Units of different planes do not collide, and walls stop only units on GROUND.
     plane: str = "GROUND"
-    hp_regen: float = 0
+    hp_regen: float = 0  #: Health that grows back, in hp per second.
+    #: STANDARD hits the target, HEAL heals it, KAMIKAZE kills the unit itself and hits all foes
+    #: around it, LASER_BEAM hits all foes in a bar that lies across the line of fire, with the
+    #: target in its middle.
     targeter: str = "STANDARD"
-    radius: float = 0
-    width: float = 0
-    height: float = 0
+    radius: float = 0  #: Of a KAMIKAZE's splash, in cells.
+    width: float = 0  #: Of a LASER_BEAM, across the line of fire, in cells.
+    height: float = 0  #: Of a LASER_BEAM, along the line of fire, in cells.
 
 
 # The formatter is off so that a line holds what belongs together: the body, then the weapon.

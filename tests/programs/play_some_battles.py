@@ -19,7 +19,7 @@ for name in ("MMM", "1c3s5z", "bane_vs_bane"):
         _, reward, *_ = env.step(last_available(env.avail_actions))
         print(name, "reward", reward, env.units.tolist(), env.obs.sum(), env.state.sum())
 
-envs = SMACliteVectorEnv(2, "3m", max_episode_steps=2, arrays=True)
+envs = SMACliteVectorEnv(2, "3m", max_episode_steps=2)
 envs.reset(seed=1)
 for _ in range(2):
     observations, rewards, *_ = envs.step(last_available(envs.avail_actions))
