@@ -80,10 +80,7 @@ if CACHE is not None:
 
 def whole_numbers(actions, shape, what):
     """`actions` as an int64 array of this shape, or a ValueError that says `what` they must be."""
-    try:
-        array = np.asarray(actions)
-    except ValueError:  # rows of different lengths
-        array = np.zeros(0)
+    array = np.asarray(actions)
     if array.shape != shape or array.dtype.kind not in "iu":
         raise ValueError(f"actions must be {what}, not {str(actions)[:200]!r}")
     return array.astype(np.int64)

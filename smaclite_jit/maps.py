@@ -67,7 +67,7 @@ TERRAINS: dict[str, tuple[str, ...]] = {
 class Map:
     """A battle."""
 
-    name: str
+    name: str  #: As in the environment's id.
     #: Groups (side, x, y, (unit, count), ...). The side is "A" for the agents and "E" for the
     #: enemy, x and y are the centre of the group in cells. Units are numbered in this order.
     groups: tuple[tuple, ...]
@@ -80,7 +80,7 @@ class Map:
     ally_shields: bool = False  #: Whether observations and state have the agents' shields.
     enemy_shields: bool = False  #: Whether they have the enemy's.
     episode_limit: int = 200  #: Environment steps.
-    #: The kinds of units by name: ``UNITS`` and those of a map file.
+    #: The kinds of units by name, ``UNITS`` and those of a map file.
     units: dict[str, UnitType] = field(default_factory=lambda: UNITS)
 
 

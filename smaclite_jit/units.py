@@ -35,7 +35,7 @@ class UnitType:
     size: float  #: The diameter, in cells.
     #: Any of LIGHT, ARMORED, BIOLOGICAL, MECHANICAL, PSIONIC, MASSIVE, STRUCTURE and HEROIC.
     attributes: tuple[str, ...]
-    #: The planes of the units that it can hit or heal: GROUND, AIR, COLOSSUS.
+    #: The planes (GROUND, AIR, COLOSSUS) of the units that it can hit or heal.
     valid_targets: tuple[str, ...] = ("GROUND",)
     #: Absorbs damage before health. It grows by 2 a second, from 10 s after the last hit on.
     shield: float = 0

@@ -574,7 +574,7 @@ def test_an_unavailable_action_is_refused_and_nothing_happens():
 
 @pytest.mark.parametrize(
     "actions",
-    [[1], [1, 1], [1, 1, 1, 1], 1, [[1], [1], [1]], [1.5, 1, 1], [[1], 1, 1], "111", None],
+    [[1], [1, 1], [1, 1, 1, 1], 1, [[1], [1], [1]], [1.5, 1, 1], "111", None],
 )
 def test_actions_of_another_form_are_refused_and_nothing_happens(actions):
     env, envs = SMACliteEnv("3m"), gym.make_vec("smaclite_jit/3m-v0", 2)
