@@ -49,8 +49,9 @@ MAP_KEYS = {
     "name": (str,),
     "num_allied_units": UNIT_COUNT,  # the totals of the groups
     "num_enemy_units": UNIT_COUNT,
-    "groups": (list,),  # objects of x, y, faction (ALLY or ENEMY) and units ({"MARINE": 3}): units
-    # in the order of their ids, which stand around (x, y) as arena.place puts them
+    # Objects of x, y, faction (ALLY or ENEMY) and units ({"MARINE": 3}), in the order of the units'
+    # ids. A group stands around (x, y) as arena.place puts it.
+    "groups": (list,),
     "attack_point": (list,),  # [x, y] of where the enemy goes
     "num_unit_types": (int, 0, 100),  # in the one-hot types that agents see; 0 and 1 mean none
     "ally_has_shields": (bool,),  # whether agents see the shields of their side
@@ -59,14 +60,15 @@ MAP_KEYS = {
 OPTIONAL_MAP_KEYS = {
     "width": (int, 1, 256),  # in cells; 32 if it is left out
     "height": (int, 1, 256),
-    "terrain": (list,),  # rows of cells, strings or lists, the south first; _ can be walked on, X
-    # and C cannot
+    # Rows of cells, strings or lists, the south first; _ can be walked on, X and C cannot.
+    "terrain": (list,),
     "terrain_preset": (TERRAINS,),  # in place of terrain, 32 x 32
     "unit_type_ids": (dict,),  # {"MARINE": 0, "ZEALOT": 1}: the order of the one-hot types
     "custom_unit_path": (str,),  # the folder of the units that are not standard
     "episode_limit": (int, 1, 100_000),  # steps until truncation; 200 if it is left out
 }
-UNIT_KEYS = {  # most are fields of units.UnitType
+# What units.UnitType says of the fields of these names.
+UNIT_KEYS = {
     "hp": POSITIVE,
     "armor": NOT_NEGATIVE,
     "damage": NOT_NEGATIVE,
@@ -88,8 +90,8 @@ OPTIONAL_UNIT_KEYS = {
     "plane": (PLANES,),
     "combat_type": (("DAMAGE", "HEALING"),),
     "targeter": (TARGETER_KWARGS,),
-    "targeter_kwargs": (dict,),  # {"radius": 2.2} of KAMIKAZE, {"width": 2.8, "height": 0.3} of
-    # LASER_BEAM
+    # {"radius": 2.2} of a KAMIKAZE, {"width": 2.8, "height": 0.3} of a LASER_BEAM.
+    "targeter_kwargs": (dict,),
 }
 CALLED = {
     float: "a number",
@@ -257,7 +259,8 @@ def load_groups(data, at, terrain, folders):
             fail(f"{here} units is empty; leave the group out")
         for name, count in group["units"].items():
             totals[group["faction"]] += check(count, f"{here} units {name}", *UNIT_COUNT)
-            units[name] = units.get(name) or find_unit(name, f"{here} units", folders)
+            if name not in units:
+                units[name] = find_unit(name, f"{here} units", folders)
         side = FACTIONS[group["faction"]]
         groups.append((side, group["x"], group["y"], *group["units"].items()))
     for key, faction in (("num_allied_units", "ALLY"), ("num_enemy_units", "ENEMY")):
@@ -276,8 +279,7 @@ def check_placement(groups, units, terrain, at):
     height = len(terrain)
     placed = []  # (x, y, UnitType, number of the group)
     for number, group in enumerate(groups):
-        for name, _, *position in place([group], units):
-            x, y = map(float, position)
+        for name, _, x, y in place([group], units):
             unit = units[name]
             here = f"{at} groups[{number}] puts a {name} at ({x:.2f}, {y:.2f}),"
             if min(x, y, width - x, height - y) < 0.999 * unit.size / 2:
