@@ -302,6 +302,7 @@ GROUP = GOOD["groups"][0]
 BROKEN_MAPS = [
     ("{", "cannot be read as a JSON file"),
     ("[" * 100_000, "cannot be read as a JSON file"),
+    ('{"name": "a", "name": "b"}', "num_allied_units is missing"),
     ([], "must be an object"),
     (None, "must be an object"),
     ({"name": 3}, "name must be a text"),
