@@ -51,7 +51,7 @@ def make_vector_env(
         arguments = find_map(env_name)
         limit = min(arguments["max_episode_steps"], max_episode_steps)
         arguments["max_episode_steps"] = limit
-        return Battles(gym.make_vec(**arguments, num_envs=num_envs, arrays=True), agent_ids, seed)
+        return Battles(gym.make_vec(**arguments, num_envs=num_envs), agent_ids, seed)
     env_args = {
         "env_type": env_type,
         "env_name": env_name,

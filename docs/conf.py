@@ -30,7 +30,6 @@ pygments_dark_style = "monokai"
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 # Types of other packages: their sites are not fetched, so there is nothing to link to.
