@@ -158,8 +158,7 @@ class LBFEnv(TeamEnv):
             env = Drawing(env, render_mode)
         obs_dims = [gym.spaces.flatdim(space) for space in env.observation_space]
         action_dims = [int(space.n) for space in env.action_space]
-        state_dim = sum(obs_dims)
-        super().__init__(env, obs_dims, action_dims, state_dim, agent_ids, seed, render_mode)
+        super().__init__(env, obs_dims, action_dims, sum(obs_dims), agent_ids, seed, render_mode)
 
     def reset(self, *, seed=None, options=None):
         if seed is not None:

@@ -11,7 +11,6 @@ import contextlib
 import importlib
 import importlib.util
 import json
-import os
 import random
 import signal
 import sys
@@ -250,21 +249,16 @@ def table(figures):
         f"{figures['num_episodes']} greedy episodes, seeds {first_seed} to {last_seed}",
         f"{'':12}{'mean':>10}{'std':>10}   95 % interval of the mean",
     ]
-    for name in ("return", "length", "battles_won"):
-        row = figures.get(name)
-        if row is None:
-            continue
+    rows = {name: row for name, row in figures.items() if isinstance(row, dict)}
+    for name, row in rows.items():
         std = f"{row['std']:.3f}" if "std" in row else ""
-        interval = "-"
-        if row["interval"] is not None:
-            interval = "{:.3f} to {:.3f}".format(*row["interval"])
+        interval = "{:.3f} to {:.3f}".format(*row["interval"]) if row["interval"] else "-"
         lines.append(f"{name.replace('_', ' '):12}{row['mean']:10.3f}{std:>10}   {interval}")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
     args = tyro.cli(Args, args=boolean_flags(sys.argv[1:]))
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves no half a video either
     try:
         # stdout is for the figures: what scripts and environments print goes to stderr.

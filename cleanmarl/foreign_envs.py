@@ -71,21 +71,22 @@ def warn_of_limit(max_episode_steps):
 def make_parallel_env(env_name, env_family, render_mode=None, seed=0, check=False):
     """Make a parallel environment, reset it with `seed`, and refuse what QMIX cannot train.
 
-    With `check` it also plays an episode, see below. An environment that has the `render_mode`
-    "rgb_array" gets it also without a film: what it observes may depend on it, and is then the same
-    in training, evaluation and filming.
+    An environment that has "rgb_array" gets it without a film too: what it observes may depend on
+    it, and is then the same in training, evaluation and filming.
     """
     parallel_env = find_parallel_env(env_name, env_family)
     wanted = render_mode or "rgb_array"
-    env = None
-    problem = f"it has no render_mode {wanted!r}"
     try:
         env = parallel_env(render_mode=wanted)
+        can_draw = wanted in getattr(env, "metadata", {}).get("render_modes", [wanted])
+        reason = ""
     except Exception as error:  # it takes none or not this one, or has a bug
-        problem = f"render_mode {wanted!r} leads to {error!r}"
-    if env is None or wanted not in getattr(env, "metadata", {}).get("render_modes", [wanted]):
-        if render_mode is not None:
-            raise UsageError(f"--env-name: {env_name} cannot be drawn, {problem}")
+        can_draw = False
+        reason = f": {error!r}"
+    if render_mode is not None and not can_draw:
+        problem = f"{env_name} cannot be drawn with render_mode {wanted!r}{reason}"
+        raise UsageError(f"--env-name: {problem}")
+    if not can_draw:
         env = parallel_env()  # raises what is a bug in any case
     methods = ("reset", "step", "observation_space", "action_space")
     is_complete = all(callable(getattr(env, method, None)) for method in methods)
@@ -193,8 +194,7 @@ def check_spaces(env, name):
         if not isinstance(actions, gym.spaces.Discrete):
             raise UsageError(
                 f"--env-name: {name} has actions {actions}: QMIX needs Discrete ones. If it has an "
-                "option such as continuous=False, set it in a module of your own, as "
-                "docs/own_environment.md says"
+                "option for them, set it in a module of your own (docs/own_environment.md)"
             )
         space = env.observation_space(agent)
         if not without_mask(space).is_np_flattenable:
@@ -231,7 +231,6 @@ class Check:
         self.state_size = np.size(env.state()) if has_state(env) else None
         self.first_features = {}  # what each agent observes first
         self.something_changes = False
-        self.waits = {}  # agents that have had no available action
 
     def play(self):
         """Play one random episode, and warn of what is odd in it."""
@@ -244,23 +243,23 @@ class Check:
         names = ("observations", "rewards", "terminations", "truncations", "infos")
         num_steps = 0
         while masks and num_steps < CHECK_STEPS and time.monotonic() < deadline:
-            acting = list(self.env.agents)
             actions = {}
-            for agent in acting:
+            for agent, mask in masks.items():
                 first_action = self.env.action_space(agent).start
-                actions[agent] = int(first_action + rng.choice(np.flatnonzero(masks[agent])))
+                actions[agent] = int(first_action + rng.choice(np.flatnonzero(mask)))
             result = self.look_at_result("step()", names, self.env.step(actions))
             observations, rewards, terminations, truncations, infos = result
             num_steps += 1
             for agent, reward in rewards.items():
-                self.require_known(agent, "a reward")
+                known = self.env.possible_agents
+                self.require(agent in known, f"gives a reward to {agent!r}, but has only {known}")
                 self.look_at_numbers(f"the reward of {agent!r}", reward, size=1)
             for name, flags in (("terminations", terminations), ("truncations", truncations)):
                 for agent, flag in flags.items():
                     self.look_at_numbers(f"{name} of {agent!r}", flag, size=1)
             # At a time limit those who are cut off observe once more, to bootstrap from.
             observing = []
-            for agent in dict.fromkeys([*self.env.agents, *acting]):
+            for agent in dict.fromkeys([*self.env.agents, *actions]):
                 plays = agent in self.env.agents or truncations.get(agent)
                 if plays and not terminations.get(agent):
                     observing.append(agent)
@@ -268,18 +267,11 @@ class Check:
             masks = {agent: masks[agent] for agent in self.env.agents if agent in masks}
         if num_steps > 1 and not self.something_changes:
             warn(f"{self.name}: all observations are equal in the {num_steps} steps of the check")
-        for agent in list(self.waits)[:1]:
-            warn(f"{self.name}: {agent!r} has at times no available action, and takes action 0")
 
     def require(self, condition, problem):
         """Raise a UsageError unless the condition holds."""
         if not condition:
             raise UsageError(f"--env-name: {self.name} {problem}")
-
-    def require_known(self, agent, what):
-        """Raise a UsageError unless the agent is one of ``possible_agents``."""
-        known = self.env.possible_agents
-        self.require(agent in known, f"gives {what} to {agent!r}: possible_agents are {known}")
 
     def look_at_result(self, call, names, result):
         """Return the result of a call, which must be a dictionary by agent for each name."""
@@ -311,8 +303,9 @@ class Check:
 
     def look_at_agents(self, agents, observations, infos):
         """Look at what `agents` observe, and at the state. Returns their action masks."""
-        for agent in self.env.agents:
-            self.require_known(agent, "a place in `agents`")
+        known = self.env.possible_agents
+        strangers = set(self.env.agents) - set(known)
+        self.require(not strangers, f"has {strangers} in agents, but possible_agents are {known}")
         masks = {}
         for agent in agents:
             self.require(
@@ -348,6 +341,6 @@ class Check:
         mask = self.look_at_numbers(what, mask, n_actions)
         self.require(np.isin(mask, (0, 1)).all(), f"gives {mask} for {what}: expected 0 and 1")
         if not mask.any():
-            self.waits[agent] = True
+            warn(f"{self.name}: agents have at times no available action, and take action 0 then")
             return np.arange(n_actions) == 0
         return mask

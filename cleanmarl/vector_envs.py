@@ -20,8 +20,6 @@ from gymnasium.vector.utils import batch_space
 from cleanmarl import foreign_envs
 from cleanmarl.env_wrappers import find_map, make_env
 
-WORKER_SECONDS = 2  # that workers have to close their environments
-
 
 def make_vector_env(
     env_type: str,
@@ -39,13 +37,8 @@ def make_vector_env(
     starts the next one in the same step: ``infos["final_obs"][i]`` is then its last observation,
     and ``infos["final_info"]`` has an array (num_envs,) for each key of its last info.
 
-    Raises
-    ------
-    UsageError
-        As ``make_env``.
-    WorkerDied
-        By ``reset`` and ``step``, if a process is gone. An environment's own error arrives there as
-        a RuntimeError, below the traceback of its process.
+    Raises what ``make_env`` does. ``reset`` and ``step`` raise a WorkerDied if a process is gone,
+    and an environment's own error as a RuntimeError, below the traceback of its process.
     """
     if env_type == "smaclite":
         arguments = find_map(env_name)
@@ -143,7 +136,7 @@ class Workers(AsyncVectorEnv):
             for pipe in pipes:
                 with contextlib.suppress(Exception):  # a worker that is gone, its pipe with it
                     pipe.send(("close", None))
-            deadline = time.monotonic() + WORKER_SECONDS
+            deadline = time.monotonic() + 2  # seconds
             for worker in workers:
                 worker.join(max(0, deadline - time.monotonic()))
         for worker in workers:
