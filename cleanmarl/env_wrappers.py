@@ -247,7 +247,7 @@ class PettingZooEnv(TeamEnv):
         if self.steps >= self.step_limit and not over:
             truncated = True
             info["step_limit"] = True
-            foreign_envs.warn_of_limit(self.steps)
+            foreign_envs.warn(foreign_envs.STEP_LIMIT)
         # At the end, those who are cut off keep their last observation, to bootstrap from.
         observation = self.observe(observations, infos, cut_off if over else playing)
         reward = np.asarray(sum(rewards.values())).item()  # some are arrays of one number

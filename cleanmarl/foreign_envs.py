@@ -34,6 +34,7 @@ NOT_PARALLEL = (
     "which agents act one by one, return it through turn_based_aec_to_parallel or aec_to_parallel "
     "of pettingzoo.utils.conversions"
 )
+STEP_LIMIT = "an episode that had not ended is truncated (--max-episode-steps), as will be others"
 CHECK_STEPS = 200
 CHECK_SECONDS = 5
 
@@ -54,14 +55,6 @@ def warn(message):
     """Write a line on stderr, above a progress bar. The main process speaks for its workers."""
     if multiprocessing.parent_process() is None:
         tqdm.write(f"warning: {message}", file=sys.stderr)
-
-
-def warn_of_limit(max_episode_steps):
-    """Say that an episode has been cut off."""
-    warn(
-        f"an episode that had not ended after {max_episode_steps:,} steps is truncated there, "
-        "and so will be others (--max-episode-steps)"
-    )
 
 
 # By name

@@ -52,8 +52,7 @@ def make_vector_env(
         "agent_ids": agent_ids,
         "max_episode_steps": max_episode_steps,
     }
-    env_fns = [partial(make_worker, env_args, seed, i) for i in range(num_envs)]
-    return Workers(env_fns, max_episode_steps)
+    return Workers([partial(make_worker, env_args, seed, i) for i in range(num_envs)])
 
 
 class Battles(gym.vector.VectorWrapper):
@@ -110,8 +109,7 @@ def dead_workers():
 class Workers(AsyncVectorEnv):
     """Environments in a process each, none of which outlives this one."""
 
-    def __init__(self, env_fns, max_episode_steps):
-        self.max_episode_steps = max_episode_steps
+    def __init__(self, env_fns):
         # Before multiprocessing's own function, which would wait for deaf workers for ever.
         atexit.register(self.close)
         super().__init__(env_fns, autoreset_mode=AutoresetMode.SAME_STEP)
@@ -125,7 +123,7 @@ class Workers(AsyncVectorEnv):
         result = super().step(actions)
         infos = result[-1]
         if "step_limit" in infos.get("final_info", {}):
-            foreign_envs.warn_of_limit(self.max_episode_steps)
+            foreign_envs.warn(foreign_envs.STEP_LIMIT)
         return result
 
     def close_extras(self, **kwargs):

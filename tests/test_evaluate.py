@@ -305,9 +305,9 @@ def test_an_environment_that_ends_the_program(evaluate, tmp_path, monkeypatch):
 
 def test_handlers_of_the_environment_are_replaced(figures, tmp_path, monkeypatch):
     class Deaf(clock.Clock):
-        def reset(self, seed=None, options=None):
+        def __init__(self):
+            super().__init__()
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            return super().reset(seed, options)
 
     run = save(tmp_path / "run", CLOCK)
     monkeypatch.setattr(clock, "parallel_env", Deaf)
