@@ -9,8 +9,13 @@ benchmark/runs/<suite>/<environment>/<label>/seed<k>. Given again, the command l
 finished. A run whose command has changed since is made again, in place of the old one.
 """
 
+import contextlib
+import importlib.metadata
 import json
+import os
+import platform
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,25 +23,28 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Annotated
+from typing import Literal
 
 import psutil
 import tyro
-from machine import available_cores
-from process import Process
-from progress import buffer_size, clock, describe, say, signal_name
-from suites import REPO, get_suite, is_finished, usage_error
+from common import REPO, cpu_name, usage_error
+from suites import SUITES
 
+PACKAGES = ("torch", "numpy", "numba", "gymnasium", "pettingzoo", "mpe2", "lbforaging")
 # What a run executes, to tell whether it is as committed.
 CODE = ("cleanmarl", "smaclite_jit", "tests/envs", "docs/examples")
+# What the scripts print: a line an evaluation, and how large the replay buffer can become.
+EVALUATION = re.compile(r"^step +([\d,]+)  .*eval/.* ([\d,]+) steps/s$", re.MULTILINE)
+BUFFER = re.compile(r"^replay buffer: .*up to ([\d,]+) MB", re.MULTILINE)
+TOTAL = re.compile(r"--total-timesteps[ =](\d+)")
+DEFAULT_TOTAL = 1_000_000  # of the scripts
 
 
 @dataclass
 class Args:
-    suite: tyro.conf.Positional[str]
-    """tasks, choice, lstm, smaclite, lbf, short or smoke (benchmark/suites.py)"""
+    suite: tyro.conf.Positional[Literal[tuple(SUITES)]]
     envs: tuple[str, ...] = ()
     """only these environments"""
     scripts: tuple[str, ...] = ()
@@ -46,31 +54,99 @@ class Args:
     seeds: tuple[int, ...] = ()
     """these seeds instead of the suite's; those that arguments are chosen on want a --runs-dir of
     their own"""
-    jobs: Annotated[
-        int, tyro.conf.arg(help_behavior_hint="(default: as many as there are cores)")
-    ] = 0
-    """runs at a time, as far as their replay buffers fit into the memory"""
-    memory: Annotated[
-        float, tyro.conf.arg(help_behavior_hint="(default: the memory that is free)")
-    ] = 0
-    """GB for the replay buffers of the runs together, each counted as large as it can become;
-    run_on_ray.py ignores it"""
+    jobs: int = 0
+    """runs at a time, as far as their replay buffers fit into the memory; 0: one a core"""
+    memory: float = 0
+    """GB for the replay buffers of the runs together, each counted as large as it can become; 0:
+    what is free; run_on_ray.py ignores it"""
     progress: float = 60
     """seconds between two progress lines of a run"""
     runs_dir: Path = REPO / "benchmark" / "runs"
     """where the runs go"""
 
 
+def select(args):
+    """The lines and seeds that were asked for."""
+    lines = SUITES[args.suite]
+    wanted = {"environment": args.envs, "script": args.scripts, "label": args.labels}
+    for attribute, names in wanted.items():
+        known = [getattr(line, attribute) for line in lines]
+        for name in names:
+            if name not in known:
+                left = ", ".join(dict.fromkeys(known))
+                usage_error(f"{attribute} {name} is not among what is left of {args.suite}: {left}")
+        lines = [line for line in lines if not names or getattr(line, attribute) in names]
+    selected = []
+    for line in lines:
+        for seed in dict.fromkeys(args.seeds or line.seeds):
+            selected.append((line, seed))
+    return selected
+
+
+def read_status(folder):
+    """What is known of a run: its command, its exit code (None: not finished), and more."""
+    try:
+        return json.loads(Path(folder, "status.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def is_finished(line, folder, seed):
+    """Whether the folder holds a whole run of this very command."""
+    status = read_status(folder)
+    return status.get("exit_code") == 0 and status["command"] == line.command(seed)
+
+
+def commit():
+    """The commit of the code that a run executes, `+dirty` if that code is not as committed.
+
+    Copies named cleanmarl/my_* are in .gitignore and do not count.
+    """
+    name = git("rev-parse", "--short=12", "HEAD")
+    if name is None:
+        return "unknown"
+    return f"{name}+dirty" if git("status", "--porcelain", "--", *CODE) else name
+
+
+def git(*words):
+    """What git prints, None without a repository or without git."""
+    try:
+        command = ["git", "-C", str(REPO), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def say(text):
+    """Print a line with the time of day."""
+    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+def clock(seconds):
+    return str(timedelta(seconds=int(seconds)))  # 0:01:23
+
+
+def describe(log, command):
+    """The last evaluation in the log of a run, and how long the run still takes."""
+    evaluations = list(EVALUATION.finditer(log))
+    if not evaluations:
+        return "starting"
+    line = evaluations[-1]
+    done, rate = (int(number.replace(",", "")) for number in line.groups())
+    total = TOTAL.search(command)
+    total = int(total[1]) if total else DEFAULT_TOTAL
+    return f"{line[0]}, {clock(max(0, total - done) / max(1, rate))} left"
+
+
 class Run:
     """A run of a suite: what is kept and reported of it, wherever its process is."""
 
-    def __init__(self, line, seed, root, interval):
+    def __init__(self, line, seed, root):
         self.name = f"{line.environment}  {line.label}  seed {seed}"
         self.command = line.command(seed)
         self.folder = line.folder(root, seed).resolve()
-        self.interval = interval  # seconds between two progress lines
-        self.reported = 0  # when the latest of these was printed
-        self.buffer_size = 0  # of the replay buffer, in bytes at most, once the run has said it
+        self.reported = 0  # when the latest line about it was printed
+        self.buffer_size = None  # in bytes at most, once the run has said it
         self.status = {}
 
     def begin(self):
@@ -93,90 +169,110 @@ class Run:
         temporary.write_text(json.dumps(self.status, indent=2) + "\n")
         temporary.replace(self.folder / "status.json")  # renamed when it is whole
 
-    def is_report_due(self):
-        return time.time() - self.reported >= self.interval
-
     def report(self, log):
         say(f"{self.name}: {describe(log, self.command)}")
         self.reported = time.time()
 
     def finish(self, outcome, log, error=""):
-        """Store and report the end. Returns whether the run has succeeded.
-
-        `error`, if there is one, says why the run has failed: its files may be lost, and its exit
-        code does not count.
-        """
+        """Store and report the end. Returns whether the run has succeeded, without an `error`."""
         self.status |= outcome
         if error:
             self.status["exit_code"] = None
         try:
             self.write_status()
         except OSError as problem:  # a full disk; without its status the run counts as unfinished
-            self.status["exit_code"] = None
             error = error or str(problem)
-        code = self.status["exit_code"]
-        if code == 0:
+        if self.status["exit_code"] == 0 and not error:
             seconds = clock(self.status["seconds"])
             say(f"{self.name}: finished after {seconds}, {describe(log, self.command)}")
             return True
-        reason = error or f"exit code {code}{signal_name(code)}"
-        say(f"{self.name}: FAILED ({reason}), the end of {self.folder / 'log.txt'}:")
+        error = error or f"exit code {self.status['exit_code']}"
+        say(f"{self.name}: FAILED ({error}), the end of {self.folder / 'log.txt'}:")
         last = [line for line in re.split(r"[\r\n]+", log) if line.strip()]
-        for line in last[-15:]:
-            print(f"    {line}", flush=True)
+        print("\n".join(f"    {line}" for line in last[-15:]), flush=True)
         return False
 
 
-def commit():
-    """The commit of the code that a run executes, `+dirty` if that code is not as committed.
+class Process:
+    """The process of a run. It ends with this program, however this program ends (train.py)."""
 
-    Copies named cleanmarl/my_* are in .gitignore and do not count.
-    """
-    git = ["git", "-C", str(REPO)]
-    head = [*git, "rev-parse", "--short=12", "HEAD"]
-    status = [*git, "status", "--porcelain", "--", *CODE]
-    try:
-        name = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
-        changes = subprocess.run(status, capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{name}+dirty" if changes else name
+    error = ""  # why the run is lost, whatever its exit code: on another machine
+
+    def __init__(self, command, repo, folder):
+        self.folder = folder
+        self.start = time.time()
+        script, *arguments = shlex.split(command)[1:]
+        # As if started in the root of the repository, but the run's own folder `runs` is here.
+        python_path = [str(repo), os.environ.get("PYTHONPATH", "")]
+        environ = os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
+            "PYTHONUNBUFFERED": "1",
+            "OMP_NUM_THREADS": "1",  # one core for each run
+        }
+        train = str(repo / "benchmark" / "train.py")
+        with open(folder / "log.txt", "wb") as log:
+            self.popen = subprocess.Popen(
+                [sys.executable, train, str(repo / script), *arguments],
+                cwd=folder,
+                env=environ,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a terminal's Ctrl-C reaches this program alone
+            )
+
+    def has_ended(self):
+        return self.popen.poll() is not None
+
+    def end(self):
+        """End the run if it goes on, and whatever it has left behind."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.stdin.close()
+        self.popen.wait()
+
+    def read_log(self):
+        return (self.folder / "log.txt").read_text(errors="replace")
+
+    def outcome(self):
+        """What a run that has ended adds to its status."""
+        seconds = time.time() - self.start
+        self.end()
+        code = self.popen.returncode
+        if code < 0:
+            code = 128 - code  # ended by a signal, in the way of a shell
+        packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+        return {
+            "exit_code": code,
+            "seconds": round(seconds, 1),
+            "machine": f"{cpu_name()}, {os.cpu_count()} cores",
+            "packages": {"python": platform.python_version(), **packages},
+        }
 
 
-def select(args):
-    """The lines and seeds that were asked for."""
-    lines = get_suite(args.suite)
-    filters = [
-        ("--envs", "environment", args.envs),
-        ("--scripts", "script", args.scripts),
-        ("--labels", "label", args.labels),
-    ]
-    for option, attribute, wanted in filters:
-        if not wanted:
-            continue
-        names = dict.fromkeys(getattr(line, attribute) for line in lines)
-        for name in wanted:
-            if name not in names:
-                left = ", ".join(names)
-                usage_error(f"{option} {name} is not among what is left of {args.suite}: {left}")
-        lines = [line for line in lines if getattr(line, attribute) in wanted]
-    selected = []
-    for line in lines:
-        for seed in dict.fromkeys(args.seeds or line.seeds):
-            selected.append((line, seed))
-    return selected
+def available_cores():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def buffer_size(log):
+    """How many bytes a run's replay buffer can become; None before its log says so."""
+    megabytes = BUFFER.search(log)
+    return megabytes and int(megabytes[1].replace(",", "")) * 1_000_000
 
 
 def fits(run, others, memory):
     """Whether the replay buffer of a run fits beside those of others. A run alone may try."""
-    needed = run.buffer_size + sum(other.buffer_size for other in others)
-    return not others or needed <= memory
+    sizes = [other.buffer_size or 0 for other in (run, *others)]
+    return not others or sum(sizes) <= memory
 
 
-def execute(runs, args):
-    """Execute the runs on this machine. Returns those that failed."""
-    jobs = args.jobs or available_cores()
-    memory = args.memory * 1e9 or psutil.virtual_memory().available
+def execute(runs, args, start, jobs, memory):
+    """Execute the runs, `jobs` at a time. `start(run)` returns a Process, or what is like one.
+
+    Returns the runs that failed.
+    """
     waiting = deque(runs)
     processes = {}  # of the runs that have begun
     failed = []
@@ -186,7 +282,7 @@ def execute(runs, args):
                 run = waiting.popleft()
                 try:
                     run.begin()
-                    processes[run] = Process(run.command, REPO, run.folder)
+                    processes[run] = start(run)
                 except OSError as error:  # a full disk, or a folder that cannot be written
                     say(f"{run.name}: FAILED ({error})")
                     failed.append(run)
@@ -194,39 +290,45 @@ def execute(runs, args):
             for run, process in list(processes.items()):
                 if process.has_ended():
                     del processes[run]
-                    if not run.finish(process.outcome(), process.end_of_log()):
+                    outcome = process.outcome()
+                    if not run.finish(outcome, process.read_log(), process.error):
                         failed.append(run)
                     continue
-                if run.is_report_due():
-                    run.report(process.end_of_log())
-                if run.buffer_size == 0:  # only a run that has begun knows it, and says so
-                    run.buffer_size = buffer_size(process.end_of_log())
+                if time.time() - run.reported >= args.progress:
+                    run.report(process.read_log())
+                if run.buffer_size is None:  # only a run that has begun knows it, and says so
+                    run.buffer_size = buffer_size(process.read_log())
                     others = [other for other in processes if other is not run]
                     if not fits(run, others, memory):
                         process.end()
                         del processes[run]
                         waiting.appendleft(run)
-                        size = f"its replay buffer can take {run.buffer_size / 1e9:.1f} GB"
-                        room = f"{memory / 1e9:.1f} GB (--memory)"
-                        say(f"{run.name}: waits, {size}, and all together have {room}")
+                        size = f"{run.buffer_size / 1e9:.1f} GB"
+                        room = f"all together have {memory / 1e9:.1f} GB (--memory)"
+                        say(f"{run.name}: waits, its replay buffer can take {size}, and {room}")
     finally:
         for process in processes.values():
             process.end()
     return failed
 
 
+def execute_here(runs, args):
+    """Execute the runs on this machine. Returns those that failed."""
+    jobs = args.jobs or available_cores()
+    memory = args.memory * 1e9 or psutil.virtual_memory().available
+    return execute(runs, args, lambda run: Process(run.command, REPO, run.folder), jobs, memory)
+
+
 def run_suite(args, execute_runs):
     """Execute what is not finished yet, by `execute_runs(runs, args)`, and exit."""
-    if args.jobs < 0:
-        usage_error(f"--jobs {args.jobs} must be 0, for as many as there are cores, or more")
-    if not args.memory >= 0:
-        usage_error(f"--memory {args.memory} must be 0, for what is free, or more")
+    if args.jobs < 0 or args.memory < 0:
+        usage_error("--jobs and --memory must be 0 or more")
     runs = []
     for line, seed in select(args):
         script = f"cleanmarl/{line.script}.py"
         if not Path(REPO, script).is_file():
             usage_error(f"there is no {script}: put your script there first")
-        run = Run(line, seed, args.runs_dir / args.suite, args.progress)
+        run = Run(line, seed, args.runs_dir / args.suite)
         if is_finished(line, run.folder, seed):
             say(f"{run.name}: skipped, it is finished")
         else:
@@ -241,16 +343,13 @@ def run_suite(args, execute_runs):
     except KeyboardInterrupt:
         say("interrupted: all runs are ended; the same command goes on with the unfinished ones")
         sys.exit(130)
-    finished = len(runs) - len(failed)
-    noun = "run" if finished == 1 else "runs"
-    total = f"{finished} {noun} finished"
+    print(f"{len(runs) - len(failed)} finished, {len(failed)} failed")
+    for run in failed:
+        print(f"    {run.name}")
     if failed:
-        print(f"{total}, {len(failed)} failed:")
-        for run in failed:
-            print(f"    {run.name}")
         sys.exit(1)
-    print(f"{total}. Next: python benchmark/plot.py {args.suite}")
+    print(f"Next: python benchmark/plot.py {args.suite}")
 
 
 if __name__ == "__main__":
-    run_suite(tyro.cli(Args, description=__doc__), execute)
+    run_suite(tyro.cli(Args, description=__doc__), execute_here)

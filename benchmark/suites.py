@@ -1,11 +1,8 @@
 """The suites of the benchmark, tables to read and to change: each line of each panel's command."""
 
-import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-REPO = Path(__file__).parent.parent
 SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
 
 
@@ -52,6 +49,9 @@ LIFT = (
     "--env-type pz --env-family docs.examples --total-timesteps 20000 --exploration-fraction 0.5 "
     "--eval-steps 10"
 )
+LIFT_SEEDS = (1, 2, 3, 4)
+
+MMM = (["MMM"], ["qmix_multienvs"])
 
 # The arguments that README recommends for every task, and what was tried on the way to them: on
 # seeds 11 and 12, and on tasks of each family.
@@ -66,18 +66,11 @@ CHOICES = {
     "with timeout_is_terminal": f"{RECOMMENDED} --timeout-is-terminal",
     "with polyak 0.05": f"{RECOMMENDED} --polyak 0.05",
 }
-# Family and script of each task.
-TASKS = {
-    "MMM": ("smaclite", "qmix_multienvs"),
-    "2s3z": ("smaclite", "qmix_multienvs"),
-    "3m": ("smaclite", "qmix_multienvs"),
-    "8m": ("smaclite", "qmix_multienvs"),
-    "3s5z": ("smaclite", "qmix_multienvs"),
-    "1c3s5z": ("smaclite", "qmix_multienvs"),
-    "5m_vs_6m": ("smaclite", "qmix_multienvs"),
-    "Foraging-8x8-2p-2f-v3": ("lbf", "qmix"),
-    "Foraging-5x5-2p-1f-coop-v3": ("lbf", "qmix"),
-    "Foraging-2s-10x10-4p-2f-v3": ("lbf", "qmix"),
+SMACLITE = ("MMM", "2s3z", "3m", "8m", "3s5z", "1c3s5z", "5m_vs_6m")
+LBF = ("Foraging-8x8-2p-2f-v3", "Foraging-5x5-2p-1f-coop-v3", "Foraging-2s-10x10-4p-2f-v3")
+TASKS = {  # family and script of each
+    **dict.fromkeys(SMACLITE, ("smaclite", "qmix_multienvs")),
+    **dict.fromkeys(LBF, ("lbf", "qmix")),
     "simple_spread_v3": ("pz", "qmix"),
 }
 
@@ -128,23 +121,15 @@ SUITES = {
     ],
     "smaclite": [
         *lines(["3m"], SCRIPTS, "--env-type smaclite"),
-        *lines(["MMM"], ["qmix_multienvs"], "--env-type smaclite", seeds=(1, 2, 3)),
+        *lines(*MMM, "--env-type smaclite", seeds=(1, 2, 3)),
+        *lines(*MMM, "--env-type smaclite --polyak 0.05", "polyak 0.05", seeds=(1, 2)),
         *lines(
-            ["MMM"],
-            ["qmix_multienvs"],
-            "--env-type smaclite --polyak 0.05",
-            variant="polyak 0.05",
-            seeds=(1, 2),
-        ),
-        *lines(
-            ["MMM"],
-            ["qmix_multienvs"],
+            *MMM,
             "--env-type smaclite --normalize-reward --polyak 0.05",
             variant="normalize_reward, polyak 0.05",
         ),
         *lines(
-            ["MMM"],
-            ["qmix_multienvs"],
+            *MMM,
             "--env-type smaclite --normalize-reward --polyak 0.05 --double-q --clip-gradients 10",
             variant="normalize_reward, polyak 0.05, double_q, clip_gradients 10",
         ),
@@ -155,7 +140,7 @@ SUITES = {
         "--env-type lbf --normalize-reward",
         variant="normalize_reward",
     ),
-    # The scripts named my_... are copies with a patch: docs/results.md, "Shorter runs".
+    # The scripts named my_... are copies with a patch (docs/patches).
     "short": [
         *lines(
             ["Foraging-5x5-2p-1f-v3"],
@@ -170,37 +155,23 @@ SUITES = {
             seeds=(1, 2, 3),
         ),
         *lines(["two_step_game"], ["qmix", "my_vdn"], TWO_STEP_GAME, seeds=(1, 2, 3)),
-        *lines(["lift"], ["qmix", "my_adam", "my_small_steps"], LIFT, seeds=(1, 2, 3, 4)),
+        *lines(["lift"], ["qmix", "my_adam", "my_small_steps"], LIFT, seeds=LIFT_SEEDS),
         *lines(
             ["lift"],
             ["qmix"],
             f"{LIFT} --learning-rate 5e-5",
             variant="learning_rate 5e-5",
-            seeds=(1, 2, 3, 4),
+            seeds=LIFT_SEEDS,
         ),
-        *lines(
-            ["lift"],
-            ["qmix"],
-            f"{LIFT} --gamma 0.9",
-            variant="gamma 0.9",
-            seeds=(1, 2, 3, 4),
-        ),
+        *lines(["lift"], ["qmix"], f"{LIFT} --gamma 0.9", "gamma 0.9", seeds=LIFT_SEEDS),
     ],
     "smoke": lines(["two_step_game"], SCRIPTS, TWO_STEP_GAME, seeds=(1, 2)),
 }
 
 # What is worth reaching, of the battles won where there are battles, else of the return.
 THRESHOLDS = {
-    "MMM": 0.9,
-    "2s3z": 0.9,
-    "3m": 0.9,
-    "8m": 0.9,
-    "3s5z": 0.9,
-    "1c3s5z": 0.9,
-    "5m_vs_6m": 0.9,
-    "Foraging-8x8-2p-2f-v3": 0.8,
-    "Foraging-5x5-2p-1f-coop-v3": 0.8,
-    "Foraging-2s-10x10-4p-2f-v3": 0.8,
+    **dict.fromkeys(SMACLITE, 0.9),
+    **dict.fromkeys(LBF, 0.8),
     "two_step_game": 8,
 }
 
@@ -216,29 +187,3 @@ KNOWN = {
     ),
     "two_step_game": "the optimum is 8; additive value functions reach 7 (Rashid et al., 2018)",
 }
-
-
-def usage_error(message):
-    """End the program with one line that says what to do."""
-    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-def get_suite(name):
-    if name not in SUITES:
-        usage_error(f"there is no suite {name}: take one of {', '.join(SUITES)}")
-    return SUITES[name]
-
-
-def read_status(folder):
-    """What is known of a run: its command, its exit code (None: not finished), and more."""
-    try:
-        return json.loads(Path(folder, "status.json").read_text())
-    except (OSError, ValueError):
-        return {}
-
-
-def is_finished(line, folder, seed):
-    """Whether the folder holds a whole run of this very command."""
-    status = read_status(folder)
-    return status.get("exit_code") == 0 and status["command"] == line.command(seed)

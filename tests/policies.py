@@ -2,9 +2,10 @@
 
 import math
 
-import numpy as np
-
+from benchmark.common import random_actions
 from smaclite_jit import MAPS
+
+__all__ = ["random_actions", "scripted"]
 
 NOTHING = 0
 STOP = 1
@@ -13,11 +14,6 @@ SOUTH = 3
 EAST = 4
 WEST = 5
 FIRST_TARGET = 6  # attack enemy k or, for a healer, heal ally k with 6 + k
-
-
-def random_actions(avail_actions, rng):
-    """An available action for each agent, every one of its actions as likely as the others."""
-    return np.array([rng.choice(np.flatnonzero(row)) for row in avail_actions])
 
 
 class Unit:

@@ -1,16 +1,19 @@
 """The mean return of agents that draw from their available actions: what learning must beat.
 
-python benchmark/random_policy.py --env-type lbf --env-name Foraging-5x5-2p-1f-v3
+python benchmark/studies/random_policy.py --env-type lbf --env-name Foraging-5x5-2p-1f-v3
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tyro
-from table import Table
 
 from cleanmarl.env_wrappers import make_env
+
+sys.path.append(str(Path(__file__).parent.parent))  # benchmark
+from common import add_row, random_actions
 
 
 @dataclass
@@ -35,8 +38,7 @@ def play_episode(env, rng):
     obs, _ = env.reset()
     terminated = truncated = False
     while not (terminated or truncated):
-        # Not policies.random_actions, whose draws are others: published figures come from these.
-        actions = np.array([rng.choice(np.flatnonzero(row)) for row in obs["avail_actions"]])
+        actions = random_actions(obs["avail_actions"], rng)
         obs, reward, terminated, truncated, _ = env.step(actions)
         episode_return += reward
     return episode_return
@@ -48,5 +50,10 @@ if __name__ == "__main__":
     rng = np.random.default_rng(args.seed)
     returns = np.array([play_episode(env, rng) for _ in range(args.episodes)])
     error = 1.96 * returns.std(ddof=1) / args.episodes**0.5
-    table = Table(["environment", "mean return", "95 % interval, +-", "episodes"], args.csv)
-    table.add(args.env_name, f"{returns.mean():.2f}", f"{error:.2f}", args.episodes)
+    row = {
+        "environment": args.env_name,
+        "mean return": f"{returns.mean():.2f}",
+        "95 % interval, +-": f"{error:.2f}",
+        "episodes": args.episodes,
+    }
+    add_row(row, args.csv)

@@ -1,7 +1,7 @@
 """What do agents see of the food that they leave? Trained teams on Level-Based Foraging.
 
-    python benchmark/sight.py runs/<run> --episodes 100
-    python benchmark/sight.py runs/*
+    python benchmark/studies/sight.py runs/<run> --episodes 100
+    python benchmark/studies/sight.py runs/*
 
 A row is about the last `--last` steps of the greedy episodes that the time limit cuts off: does an
 agent see food, do enough agents see it to collect it together, and do enough of them stand beside
@@ -13,30 +13,17 @@ cleanmarl/evaluate.py.
 
 import numpy as np
 import torch
-from loops import Recorder, load_team, percent, play_runs
-from table import Table
+from loops import Recorder, load_team, percent, print_rows
 
-from cleanmarl.env_wrappers import LBFEnv, UsageError
-
-COLUMNS = [
-    "environment",
-    "script",
-    "arguments",
-    "seed",
-    "model",
-    "episodes",
-    "cut off %",
-    "food in sight, % of these",
-    "in sight of enough agents, % of these",
-    "enough agents beside it, % of these",
-]
+from cleanmarl import UsageError
+from cleanmarl.env_wrappers import LBFEnv
 
 
 class FieldRecorder(Recorder):
     """Keeps the positions of the players in each step, too."""
 
-    def __init__(self, env):
-        super().__init__(env)
+    def __init__(self, env, seed):
+        super().__init__(env, seed)
         if not isinstance(env.unwrapped, LBFEnv):
             raise UsageError("this is for runs on Level-Based Foraging, --env-type lbf")
         self.foraging = env.unwrapped.env.unwrapped  # lbforaging's own environment
@@ -72,22 +59,21 @@ def look(foraging, positions):
 
 
 def play(run, args):
-    """Play greedy episodes. Returns the first cells of a run's row, and an array.
-
-    (episodes that are cut off, 3): what `look` says of each.
-    """
+    """Play greedy episodes. Returns a row of the table."""
     module, env, q_network, _, cells = load_team(run, args, FieldRecorder)
-    answers = []
+    answers = []  # of the episodes that are cut off
     for _ in range(args.episodes):
         module.evaluate(env, q_network, 1, torch.device("cpu"))
         if env.cut_off:
             answers.append(look(env.foraging, np.array(env.positions[-args.last :])))
-    return cells, np.array(answers).reshape(-1, 3)
+    seen, seen_by_enough, enough_beside = np.array(answers).reshape(-1, 3).T
+    return cells | {
+        "cut off %": f"{100 * len(answers) / args.episodes:.0f}",
+        "food in sight, % of these": percent(seen),
+        "in sight of enough agents, % of these": percent(seen_by_enough),
+        "enough agents beside it, % of these": percent(enough_beside),
+    }
 
 
 if __name__ == "__main__":
-    args, played = play_runs(play, __doc__)
-    table = Table(COLUMNS, args.csv)
-    for cells, answers in played:
-        cut_off = f"{100 * len(answers) / args.episodes:.0f}"
-        table.add(*cells, args.episodes, cut_off, *(percent(column) for column in answers.T))
+    print_rows(play, __doc__)

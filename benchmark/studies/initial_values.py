@@ -1,19 +1,21 @@
 """How large is Q_tot before training? The mean of |Q_tot| over random play, for scripts of yours.
 
-python benchmark/initial_values.py cleanmarl/qmix.py my_qmix.py
+python benchmark/studies/initial_values.py cleanmarl/qmix.py my_qmix.py
 """
 
 import runpy
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import tyro
-from policies import random_actions
-from table import Table
 
 from cleanmarl.env_wrappers import make_env
+
+sys.path.append(str(Path(__file__).parent.parent))  # benchmark
+from common import add_row, random_actions
 
 
 @dataclass
@@ -58,10 +60,15 @@ def initial_value(script, task, seed, steps):
 
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
-    table = Table(["script", "environment", "mean", "least", "greatest"], args.csv)
     for path in args.scripts:
         script = runpy.run_path(str(path))
         for task in args.tasks:
             means = [initial_value(script, task, seed, args.steps) for seed in args.seeds]
-            values = (np.mean(means), min(means), max(means))
-            table.add(path.name, task, *[f"{value:.2f}" for value in values])
+            row = {
+                "script": path.name,
+                "environment": task,
+                "mean": f"{np.mean(means):.2f}",
+                "least": f"{min(means):.2f}",
+                "greatest": f"{max(means):.2f}",
+            }
+            add_row(row, args.csv)

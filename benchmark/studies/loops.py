@@ -1,7 +1,7 @@
 """Do trained teams finish, or do they walk to and fro? How their greedy episodes end.
 
-    python benchmark/loops.py runs/<run> --episodes 100
-    python benchmark/loops.py runs/*
+    python benchmark/studies/loops.py runs/<run> --episodes 100
+    python benchmark/studies/loops.py runs/*
 
 A row counts the episodes that the time limit cuts off, and those of them that end in a loop: with
 at most four different states in their last `--last` steps. Where a state does not show everything,
@@ -11,6 +11,7 @@ For runs of your own only: an environment that the model names is imported, unli
 cleanmarl/evaluate.py.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +19,13 @@ import gymnasium as gym
 import numpy as np
 import torch
 import tyro
-from suites import usage_error
-from table import Table
 
-from cleanmarl.env_wrappers import UsageError, make_env
-from cleanmarl.evaluate import build_q_network, load_run, load_script
-from cleanmarl.rendering.video import FilmedEpisodes
+from cleanmarl import UsageError
+from cleanmarl.env_wrappers import make_env
+from cleanmarl.evaluate import load_run, load_script
+
+sys.path.append(str(Path(__file__).parent.parent))  # benchmark
+from common import add_row, usage_error
 
 
 @dataclass
@@ -46,27 +48,19 @@ class Args:
     """a file to which the rows are added"""
 
 
-COLUMNS = [
-    "environment",
-    "script",
-    "arguments",
-    "seed",
-    "model",
-    "episodes",
-    "return",
-    "steps",
-    "cut off %",
-    "in a loop, % of these",
-    "first Q_tot",
-    "last Q_tot of these",
-]
-
-
 class Recorder(gym.Wrapper):
-    """Keeps the return of the latest episode, and the states and available actions of each step."""
+    """Keeps the return of the latest episode, and the states and available actions of each step.
+
+    Episode i is reset with `seed + i`.
+    """
+
+    def __init__(self, env, seed):
+        super().__init__(env)
+        self.next_seed = seed
 
     def reset(self, **kwargs):
-        self.obs, info = self.env.reset(**kwargs)
+        self.obs, info = self.env.reset(seed=self.next_seed)
+        self.next_seed += 1
         self.states = []
         self.avail_actions = []
         self.total = 0.0
@@ -105,24 +99,24 @@ def load_team(run, args, recorder=Recorder):
     env = make_env(
         trained["env_type"], trained["env_name"], trained["env_family"], trained["agent_ids"]
     )
-    env = recorder(FilmedEpisodes(env, args.seed))
-    q_network = build_q_network(module, saved, env, trained["env_name"])
-    cells = [
-        trained["env_name"],
-        saved["script"],
-        changed_arguments(trained, module.Args()),
-        str(trained["seed"]),
-        path.name,
-    ]
+    env = recorder(env, args.seed)
+    _, obs_dim = env.observation_space["obs"].shape
+    _, n_actions = env.observation_space["avail_actions"].shape
+    q_network = module.QNetwork(obs_dim, n_actions, trained["hidden_dim"], trained["num_layers"])
+    q_network.load_state_dict(saved["q_network"])
+    cells = {
+        "environment": trained["env_name"],
+        "script": saved["script"],
+        "arguments": changed_arguments(trained, module.Args()),
+        "seed": str(trained["seed"]),
+        "model": path.name,
+        "episodes": args.episodes,
+    }
     return module, env, q_network, saved, cells
 
 
 def play(run, args):
-    """Play greedy episodes. Returns the first cells of a run's row, and an array.
-
-    It has a row for each episode: return, steps, cut off or not, different states at its end,
-    first Q_tot, last Q_tot.
-    """
+    """Play greedy episodes. Returns a row of the table."""
     module, env, q_network, saved, cells = load_team(run, args)
     n_agents, n_actions = env.observation_space["avail_actions"].shape
     (state_dim,) = env.observation_space["state"].shape
@@ -132,60 +126,51 @@ def play(run, args):
     q_network.head.register_forward_hook(
         lambda head, inputs, output: q_values.append(output.view(n_agents, n_actions))
     )
-    rows = []
+    episodes = []
     for _ in range(args.episodes):
         q_values.clear()
         module.evaluate(env, q_network, 1, torch.device("cpu"))
+        states = np.array(env.states)  # (time, state_dim)
+        available = np.array(env.avail_actions)  # (time, n_agents, n_actions)
         with torch.inference_mode():
-            states = np.array(env.states)  # (time, state_dim)
-            available = np.array(env.avail_actions)  # (time, n_agents, n_actions)
             greedy = torch.stack(q_values).where(torch.as_tensor(available), -torch.inf)
             q_total = mixer(greedy.amax(dim=-1), torch.as_tensor(states))  # (time,)
         steps = np.hstack([states, available.reshape(len(states), -1)])
-        row = [
-            env.total,
-            len(env.states),
-            env.cut_off,
-            len(np.unique(steps[-args.last :], axis=0)),
-            q_total[0].item(),
-            q_total[-1].item(),
-        ]
-        rows.append(row)
-    return cells, np.array(rows)
-
-
-def play_runs(play, description):
-    """Read the arguments and play the runs, all before the first row: a bad one leaves no table.
-
-    Returns the arguments, and what `play` returns of each run.
-    """
-    args = tyro.cli(Args, description=description)
-    if not args.runs:
-        usage_error("give the folders of runs, runs/...")
-    torch.set_num_threads(1)
-    try:
-        return args, [play(run, args) for run in args.runs]
-    except UsageError as error:
-        usage_error(error)
+        num_different = len(np.unique(steps[-args.last :], axis=0))
+        first_and_last = q_total[[0, -1]].tolist()
+        episodes.append([env.total, len(states), env.cut_off, num_different, *first_and_last])
+    total, steps, cut_off, num_different, first, last = np.array(episodes).T
+    cut_off = cut_off.astype(bool)
+    return cells | {
+        "return": f"{total.mean():.2f}",
+        "steps": f"{steps.mean():.1f}",
+        "cut off %": percent(cut_off),
+        "in a loop, % of these": percent(num_different[cut_off] <= 4),
+        "first Q_tot": f"{first.mean():.2f}",
+        "last Q_tot of these": f"{last[cut_off].mean():.2f}" if cut_off.any() else "",
+    }
 
 
 def percent(part):
     return f"{100 * part.mean():.0f}" if len(part) else ""
 
 
+def print_rows(play, description):
+    """Read the arguments, play the runs and print what `play` returns of each.
+
+    All are played before the first row: a bad one leaves no table.
+    """
+    args = tyro.cli(Args, description=description)
+    if not args.runs:
+        usage_error("give the folders of runs, runs/...")
+    torch.set_num_threads(1)
+    try:
+        rows = [play(run, args) for run in args.runs]
+    except UsageError as error:
+        usage_error(error)
+    for row in rows:
+        add_row(row, args.csv)
+
+
 if __name__ == "__main__":
-    args, played = play_runs(play, __doc__)
-    table = Table(COLUMNS, args.csv)
-    for cells, episodes in played:
-        total, steps, cut_off, different, first, last = episodes.T
-        cut_off = cut_off.astype(bool)
-        table.add(
-            *cells,
-            args.episodes,
-            f"{total.mean():.2f}",
-            f"{steps.mean():.1f}",
-            percent(cut_off),
-            percent(different[cut_off] <= 4),
-            f"{first.mean():.2f}",
-            f"{last[cut_off].mean():.2f}" if cut_off.any() else "",
-        )
+    print_rows(play, __doc__)

@@ -1,12 +1,13 @@
 """Draw marl-eval's performance profile of a suite, over the tasks where all of its lines were run.
 
-    python benchmark/marl_eval_profile.py tasks
+    pip install --no-deps id-marl-eval seaborn colorcet colorama
+    python benchmark/studies/marl_eval_profile.py tasks
 
 Reads benchmark/results/<suite>.json and writes <suite>_profile.png beside it. A score is the mean
 return over the last 5 % of a run, normalised to the task's greatest and smallest return (Gorsane et
 al., 2022). It is not their absolute metric, that of the best model: this would not show that a team
 has unlearnt its task. Bands are rliable's, 95% stratified bootstrap intervals. It prints the
-scores of all seeds.
+scores of all seeds. (--no-deps, because marl-eval pins a pandas that is older than ours.)
 """
 
 import json
@@ -14,13 +15,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from suites import get_suite, usage_error
+from marl_eval.plotting_tools.plotting import performance_profiles
+from marl_eval.utils.data_processing_utils import (
+    create_matrices_for_rliable,
+    data_process_pipeline,
+)
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent.parent / "results"
 
 
-def complete_tasks(tasks, labels):
+def complete_tasks(tasks):
     """The tasks that have all lines with equally many seeds: marl-eval wants that."""
+    labels = {label for algorithms in tasks.values() for label in algorithms}
     num_seeds = max(len(runs) for algorithms in tasks.values() for runs in algorithms.values())
     complete = {}
     for name, algorithms in tasks.items():
@@ -44,23 +50,9 @@ def compare_last_part(run):
 
 
 def main(suite):
-    labels = {line.label.replace(",", "") for line in get_suite(suite)}  # as report.marl_eval
-    try:
-        from marl_eval.plotting_tools.plotting import performance_profiles
-        from marl_eval.utils.data_processing_utils import (
-            create_matrices_for_rliable,
-            data_process_pipeline,
-        )
-    except ImportError as error:
-        # --no-deps: it pins a pandas that is older than ours.
-        install = "pip install --no-deps id-marl-eval seaborn colorcet colorama"
-        usage_error(f'{error.name} is missing: pip install -e ".[benchmark]" && {install}')
-    if not (RESULTS / f"{suite}.json").exists():
-        usage_error(f"no results yet: python benchmark/run.py {suite}")
-    results = json.loads((RESULTS / f"{suite}.json").read_text())
-    tasks = complete_tasks(results[suite], labels)
+    tasks = complete_tasks(json.loads((RESULTS / f"{suite}.json").read_text())[suite])
     if not tasks:
-        usage_error(f"no task of {suite} has all of its lines yet")
+        sys.exit(f"no task of {suite} has all of its lines yet")
     for algorithms in tasks.values():
         for runs in algorithms.values():
             for run in runs.values():
@@ -75,6 +67,4 @@ def main(suite):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        usage_error("give a suite: tasks")
     main(sys.argv[1])
