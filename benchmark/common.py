@@ -39,8 +39,6 @@ def add_row(row, path=None):
     print("  ".join(f"{column}: {cell}" for column, cell in row.items()), flush=True)
     if path is None:
         return
-    if path.is_dir() or not path.parent.is_dir():
-        usage_error(f"--csv: {path} cannot be a file: give another name")
     with path.open("a+", newline="") as file:
         file.seek(0)
         header = next(csv.reader(file), None)

@@ -161,10 +161,7 @@ class Summary:
 
 
 def interquartile_mean(scores, axis):
-    """The mean without the lowest and the highest quarter.
-
-    scipy's trim_mean takes ten times as long, and a bootstrap calls this 2,000 times.
-    """
+    """The mean without the lowest and the highest quarter, ten times as fast as scipy's."""
     left_out = scores.shape[axis] // 4
     middle = np.arange(left_out, scores.shape[axis] - left_out)
     return np.sort(scores, axis=axis).take(middle, axis=axis).mean(axis=axis)

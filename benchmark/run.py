@@ -102,19 +102,14 @@ def commit():
 
     Copies named cleanmarl/my_* are in .gitignore and do not count.
     """
-    name = git("rev-parse", "--short=12", "HEAD")
-    if name is None:
-        return "unknown"
-    return f"{name}+dirty" if git("status", "--porcelain", "--", *CODE) else name
-
-
-def git(*words):
-    """What git prints, None without a repository or without git."""
+    head = ["git", "-C", str(REPO), "rev-parse", "--short=12", "HEAD"]
+    status = ["git", "-C", str(REPO), "status", "--porcelain", "--", *CODE]
     try:
-        command = ["git", "-C", str(REPO), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        name = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
+        changes = subprocess.run(status, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return "unknown"
+    return f"{name}+dirty" if changes else name
 
 
 def say(text):
@@ -122,20 +117,16 @@ def say(text):
     print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
 
 
-def clock(seconds):
-    return str(timedelta(seconds=int(seconds)))  # 0:01:23
-
-
 def describe(log, command):
     """The last evaluation in the log of a run, and how long the run still takes."""
     evaluations = list(EVALUATION.finditer(log))
     if not evaluations:
         return "starting"
-    line = evaluations[-1]
-    done, rate = (int(number.replace(",", "")) for number in line.groups())
+    done, rate = (int(number.replace(",", "")) for number in evaluations[-1].groups())
     total = TOTAL.search(command)
     total = int(total[1]) if total else DEFAULT_TOTAL
-    return f"{line[0]}, {clock(max(0, total - done) / max(1, rate))} left"
+    left = timedelta(seconds=max(0, total - done) // max(1, rate))
+    return f"{evaluations[-1][0]}, {left} left"
 
 
 class Run:
@@ -183,8 +174,8 @@ class Run:
         except OSError as problem:  # a full disk; without its status the run counts as unfinished
             error = error or str(problem)
         if self.status["exit_code"] == 0 and not error:
-            seconds = clock(self.status["seconds"])
-            say(f"{self.name}: finished after {seconds}, {describe(log, self.command)}")
+            time_taken = timedelta(seconds=round(self.status["seconds"]))
+            say(f"{self.name}: finished after {time_taken}, {describe(log, self.command)}")
             return True
         error = error or f"exit code {self.status['exit_code']}"
         say(f"{self.name}: FAILED ({error}), the end of {self.folder / 'log.txt'}:")

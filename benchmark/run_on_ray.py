@@ -26,10 +26,10 @@ EXCLUDES = (
 ).split()
 
 
-def train(command, interval):
+def train(command):
     """Execute a run in a Ray worker, whose working directory is the clone that Ray has sent.
 
-    Yields its log at intervals and, when it has ended, also its outcome and its files.
+    Yields its log every second and, when it has ended, also its outcome and its files.
     """
     sys.path.append("benchmark")  # Ray sends this function alone, without its module
     from run import Process
@@ -37,13 +37,10 @@ def train(command, interval):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         process = Process(command, Path.cwd(), folder)
-        reported = time.time()
         try:
             while not process.has_ended():
-                time.sleep(0.2)
-                if time.time() - reported >= interval:
-                    reported = time.time()
-                    yield {"log": process.read_log()}
+                yield {"log": process.read_log()}
+                time.sleep(1)
         finally:
             process.end()
         last = {"log": process.read_log(), "outcome": process.outcome(), "files": {}}
@@ -103,7 +100,7 @@ def execute_on_ray(runs, args):
     remote = ray.remote(num_cpus=1, max_retries=0)(train).options(num_returns="streaming")
 
     def start(run):
-        return RemoteProcess(remote.remote(run.command, args.progress), run.folder)
+        return RemoteProcess(remote.remote(run.command), run.folder)
 
     try:
         jobs = args.jobs or int(ray.cluster_resources()["CPU"])

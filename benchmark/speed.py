@@ -170,9 +170,8 @@ def measure_simulator(name, num_envs, rounds, seconds):
 
 def simulator(args):
     for name in args.maps:
-        one, many, ratio = alone(
-            True, measure_simulator, name, args.num_envs, args.rounds, args.seconds
-        )
+        rates = alone(True, measure_simulator, name, args.num_envs, args.rounds, args.seconds)
+        one, many, ratio = rates
         yield {
             "map": name,
             "original": ORIGINAL.get(name, ""),
@@ -238,12 +237,9 @@ def measure_script(script, task, steps, words=(), threads=None):
     if program["num_updates"] == 0:
         raise RuntimeError(f"{script}.py has no update in {steps} steps of {task}: raise --steps")
     unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, kB on Linux
-    shares = {}
-    for name in PURPOSES:
-        shares[f"{name} %"] = round(100 * seconds[name] / seconds.total())
     return SimpleNamespace(
         speed=program["global_step"] / whole,
-        shares=shares,
+        shares={f"{name} %": round(100 * seconds[name] / seconds.total()) for name in PURPOSES},
         megabytes=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit),
         update=1000 * seconds["learning"] / program["num_updates"],  # milliseconds
         observations=program["batch"]["actions"].numel(),  # in the last batch
@@ -279,10 +275,8 @@ def devices(args):
 
 
 def threads(args):
-    cores = alone(False, torch.get_num_threads)
     names = {}
     for number in args.num_threads:
-        number = number or cores
         names[number] = "1 thread" if number == 1 else f"{number} threads"
     for task in args.tasks:
         for script in args.scripts:
@@ -305,11 +299,10 @@ def threads(args):
 
 
 def updates(args):
-    # Batches of 24 episodes x 25 steps x 3 agents, and the LSTM goes through them in one chunk.
-    words = ["--batch-size", "24"]
     for script in args.scripts:
-        chunks = ["--tbptt", "25"] if script == "qmix_lstm" else []
-        run = alone(True, measure_script, script, "pz:simple_spread_v3", 3000, words + chunks)
+        # Batches of 24 episodes x 25 steps x 3 agents; the LSTM goes through them in one chunk.
+        words = ["--batch-size", "24"] + (["--tbptt", "25"] if script == "qmix_lstm" else [])
+        run = alone(True, measure_script, script, "pz:simple_spread_v3", 3000, words)
         yield {"script": script, "ms": f"{run.update:.1f}"}
 
 
@@ -340,8 +333,8 @@ class Args:
     """of the tables of scripts, updates, threads and devices"""
     maps: tuple[Literal[tuple(smaclite_jit.MAPS)], ...] = tuple(smaclite_jit.MAPS)
     """of the simulator's table"""
-    num_threads: tuple[int, ...] = (1, 0)
-    """of the table of threads; 0 is as many as torch takes by itself"""
+    num_threads: tuple[int, ...] = (1, os.cpu_count())
+    """of the table of threads"""
     devices: tuple[str, ...] = ("cpu", "cuda")
     """of the table of devices: what the scripts take as --device"""
     steps: int = 20000

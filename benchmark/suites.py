@@ -23,8 +23,7 @@ class Line:
     def folder(self, root, seed):
         """Where a run's files are, below the folder of its suite."""
         environment = self.environment.replace("/", "_")
-        label = self.label.replace("/", "_")
-        return Path(root, environment, label, f"seed{seed}")
+        return Path(root, environment, self.label.replace("/", "_"), f"seed{seed}")
 
 
 def lines(environments, scripts, arguments, variant="", seeds=(1, 2, 3, 4, 5)):
@@ -92,16 +91,7 @@ def task_lines(tasks, labels, seeds, script=""):
 SUITES = {
     "tasks": task_lines(TASKS, ["default", "recommended"], seeds=(1, 2, 3)),
     "choice": task_lines(
-        [
-            "Foraging-8x8-2p-2f-v3",
-            "Foraging-5x5-2p-1f-coop-v3",
-            "simple_spread_v3",
-            "MMM",
-            "2s3z",
-            "5m_vs_6m",
-        ],
-        CHOICES,
-        seeds=(11, 12),
+        [*LBF[:2], "simple_spread_v3", "MMM", "2s3z", "5m_vs_6m"], CHOICES, seeds=(11, 12)
     ),
     "lstm": [
         *task_lines(

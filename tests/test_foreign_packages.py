@@ -1,6 +1,6 @@
 """All four scripts train on environments that others have written, where their packages are.
 
-    pip install rware "pettingzoo[butterfly,sisl,classic]" supersuit magent2
+pip install rware "pettingzoo[butterfly,sisl,classic]" supersuit magent2
 """
 
 import math

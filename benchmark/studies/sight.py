@@ -7,8 +7,7 @@ A row is about the last `--last` steps of the greedy episodes that the time limi
 agent see food, do enough agents see it to collect it together, and do enough of them stand beside
 it in the same step? An agent sees food that it sees in any of these steps.
 
-For runs of your own only: an environment that the model names is imported, unlike in
-cleanmarl/evaluate.py.
+For runs of your own only, like loops.py.
 """
 
 import numpy as np
