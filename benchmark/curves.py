@@ -60,10 +60,9 @@ def read_runs(lines, root):
     """All finished runs of a suite: (line, seed) -> (what is known of the run, its curve)."""
     results = {}
     for line in lines:
-        folders = {}
-        for folder in line.folder(root, 0).parent.glob("seed*"):
-            folders[int(folder.name.removeprefix("seed"))] = folder
-        for seed, folder in sorted(folders.items()):
+        folders = line.folder(root, 0).parent.glob("seed*")
+        for seed in sorted(int(folder.name.removeprefix("seed")) for folder in folders):
+            folder = line.folder(root, seed)
             if not is_finished(line, folder, seed):
                 print(f"{folder} is left out: not finished, or of another command")
                 continue
@@ -108,10 +107,7 @@ def save(results, lines, curves_csv, runs_csv):
 
 
 class Summary:
-    """What figure, table and JSON show of a line of the suite.
-
-    Matrices have a row for each seed and a column for each of the BINS.
-    """
+    """What figure, table and JSON show of a line of the suite: matrices (seeds, BINS)."""
 
     def __init__(self, line, results):
         self.line = line
@@ -146,10 +142,7 @@ class Summary:
         return np.array([run.get(name, np.nan) for run in self.runs], float)
 
     def reached(self):
-        """Where seeds first stay at the threshold for five bins: rows of (steps, minutes).
-
-        Seeds that never do have no row.
-        """
+        """Where seeds first stay at the threshold for five bins: rows of (steps, minutes)."""
         rows = []
         for scores, seconds in zip(self.scores, self.values["seconds"]):
             windows = np.lib.stride_tricks.sliding_window_view(scores, 5)
@@ -168,10 +161,7 @@ def interquartile_mean(scores, axis):
 
 
 def estimate(scores, statistic):
-    """A statistic over the rows of a matrix, for each column, with its uncertainty.
-
-    Returns the statistic and the two ends of its 95% stratified bootstrap interval.
-    """
+    """A statistic over the rows of a matrix, and the ends of its 95% bootstrap interval."""
     # rliable draws from numpy's global generator: the same scores have the same interval.
     np.random.seed(0)
     points, intervals = get_interval_estimates(

@@ -89,16 +89,11 @@ def draw(summaries, path):
             if summary.line.environment != environment:
                 continue
             i = labels.index(summary.line.label)
-            style = {
-                "color": f"C{i}",
-                "linestyle": DASHES[i % len(DASHES)],  # lines may lie on top of each other
-                "label": textwrap.fill(f"{summary.line.label}, n = {len(summary.seeds)}", 56),
-            }
+            dashes = DASHES[i % len(DASHES)]  # lines may lie on top of each other
+            label = textwrap.fill(f"{summary.line.label}, n = {len(summary.seeds)}", 56)
             middle, low, high = curves.estimate(summary.scores, curves.interquartile_mean)
-            panel.plot(summary.steps, middle, **style)
-            panel.fill_between(
-                summary.steps, low, high, color=style["color"], alpha=0.2, linewidth=0
-            )
+            panel.plot(summary.steps, middle, color=f"C{i}", linestyle=dashes, label=label)
+            panel.fill_between(summary.steps, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
             panel.set_ylabel(f"{METRIC_NAMES[summary.metric]} (evaluation)")
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.grid(alpha=0.3)
@@ -111,10 +106,7 @@ def draw(summaries, path):
 
 def make_page(suite, lines, summaries):
     """Final performance, commands, and what is missing, in markdown."""
-    machines = {}  # in the order in which they appear
-    for summary in summaries:
-        for run in summary.runs:
-            machines[run["machine"]] = True
+    machines = dict.fromkeys(run["machine"] for summary in summaries for run in summary.runs)
     page = HEAD.format(suite=suite)
     environments = {line.environment for line in lines}
     labels = {line.label for line in lines}
@@ -124,8 +116,7 @@ def make_page(suite, lines, summaries):
     page += markdown([results_of(summary) for summary in summaries])
     page += "\n## Commands\n\n"
     page += markdown([commands_of(summary) for summary in summaries])
-    page += "\n## Not run\n\n"
-    return page + (missing_runs(lines, summaries) or "All of the suite was run.\n")
+    return page + "\n## Not run\n\n" + missing_runs(lines, summaries)
 
 
 def markdown(rows):
@@ -212,7 +203,7 @@ def missing_runs(lines, summaries):
         missing = [str(seed) for seed in line.seeds if seed not in seeds_of.get(line, [])]
         if missing:
             text += f"- {line.environment}, {line.label}: seeds {' '.join(missing)}\n"
-    return text
+    return text or "All of the suite was run.\n"
 
 
 def marl_eval(suite, summaries):

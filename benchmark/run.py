@@ -160,10 +160,6 @@ class Run:
         temporary.write_text(json.dumps(self.status, indent=2) + "\n")
         temporary.replace(self.folder / "status.json")  # renamed when it is whole
 
-    def report(self, log):
-        say(f"{self.name}: {describe(log, self.command)}")
-        self.reported = time.time()
-
     def finish(self, outcome, log, error=""):
         """Store and report the end. Returns whether the run has succeeded, without an `error`."""
         self.status |= outcome
@@ -286,7 +282,8 @@ def execute(runs, args, start, jobs, memory):
                         failed.append(run)
                     continue
                 if time.time() - run.reported >= args.progress:
-                    run.report(process.read_log())
+                    say(f"{run.name}: {describe(process.read_log(), run.command)}")
+                    run.reported = time.time()
                 if run.buffer_size is None:  # only a run that has begun knows it, and says so
                     run.buffer_size = buffer_size(process.read_log())
                     others = [other for other in processes if other is not run]

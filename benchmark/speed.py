@@ -266,8 +266,7 @@ def devices(args):
             row = {"script": script, "environment": task}
             speeds = []
             for device in args.devices:
-                words = ["--device", device]
-                run = alone(False, measure_script, script, task, args.steps, words)
+                run = alone(False, measure_script, script, task, args.steps, ["--device", device])
                 row[f"steps/s, {device}"] = round(run.speed)
                 speeds.append(run.speed)
             row["speed-up of the run"] = f"{speeds[-1] / speeds[0]:.2f}"

@@ -49,7 +49,6 @@ LIFT = (
     "--eval-steps 10"
 )
 LIFT_SEEDS = (1, 2, 3, 4)
-
 MMM = (["MMM"], ["qmix_multienvs"])
 
 # The arguments that README recommends for every task, and what was tried on the way to them: on

@@ -64,11 +64,7 @@ if __name__ == "__main__":
         script = runpy.run_path(str(path))
         for task in args.tasks:
             means = [initial_value(script, task, seed, args.steps) for seed in args.seeds]
-            row = {
-                "script": path.name,
-                "environment": task,
-                "mean": f"{np.mean(means):.2f}",
-                "least": f"{min(means):.2f}",
-                "greatest": f"{max(means):.2f}",
-            }
+            row = {"script": path.name, "environment": task}
+            for name, statistic in (("mean", np.mean), ("least", min), ("greatest", max)):
+                row[name] = f"{statistic(means):.2f}"
             add_row(row, args.csv)

@@ -34,11 +34,6 @@ class Args:
     """folders of runs, runs/..., or .pt files"""
     episodes: int = 100
     """greedy episodes to play"""
-    seed: int = 1000000
-    """episode i is reset with seed + i"""
-    best: bool = False
-    """take best_model.pt, from the best evaluation in training, instead of model.pt, from its
-    end"""
     script: str = ""
     """the script that trained the model if it is your own, my_qmix.py; it is imported, so its code
     runs"""
@@ -51,12 +46,12 @@ class Args:
 class Recorder(gym.Wrapper):
     """Keeps the return of the latest episode, and the states and available actions of each step.
 
-    Episode i is reset with `seed + i`.
+    Episode i is the one that evaluate.py plays: it is reset with 1000000 + i.
     """
 
-    def __init__(self, env, seed):
+    def __init__(self, env):
         super().__init__(env)
-        self.next_seed = seed
+        self.next_seed = 1000000
 
     def reset(self, **kwargs):
         self.obs, info = self.env.reset(seed=self.next_seed)
@@ -93,13 +88,13 @@ def load_team(run, args, recorder=Recorder):
     Returns its script, the environment in a recorder, its Q-network, its checkpoint, and the first
     cells of its row.
     """
-    path, saved = load_run(run, args.best)
+    path, saved = load_run(run)
     module = load_script(saved["script"], args.script)
     trained = saved["args"]
     env = make_env(
         trained["env_type"], trained["env_name"], trained["env_family"], trained["agent_ids"]
     )
-    env = recorder(env, args.seed)
+    env = recorder(env)
     _, obs_dim = env.observation_space["obs"].shape
     _, n_actions = env.observation_space["avail_actions"].shape
     q_network = module.QNetwork(obs_dim, n_actions, trained["hidden_dim"], trained["num_layers"])

@@ -16,10 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from marl_eval.plotting_tools.plotting import performance_profiles
-from marl_eval.utils.data_processing_utils import (
-    create_matrices_for_rliable,
-    data_process_pipeline,
-)
+from marl_eval.utils import data_processing_utils as processing
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -57,8 +54,8 @@ def main(suite):
         for runs in algorithms.values():
             for run in runs.values():
                 compare_last_part(run)
-    processed = data_process_pipeline({suite: tasks}, metrics_to_normalize=["return"])
-    scores, _ = create_matrices_for_rliable(processed, suite, metrics_to_normalize=["return"])
+    processed = processing.data_process_pipeline({suite: tasks}, metrics_to_normalize=["return"])
+    scores, _ = processing.create_matrices_for_rliable(processed, suite, ["return"])
     figure = performance_profiles(scores, "return", metrics_to_normalize=["return"])
     figure.savefig(RESULTS / f"{suite}_profile.png", dpi=150, bbox_inches="tight")
     for label, of_runs in scores["mean_norm_return"].items():  # (seed, task)

@@ -32,23 +32,18 @@ class Args:
     """a file to which the row is added"""
 
 
-def play_episode(env, rng):
-    """Play one episode at random. Returns its return."""
-    episode_return = 0
-    obs, _ = env.reset()
-    terminated = truncated = False
-    while not (terminated or truncated):
-        actions = random_actions(obs["avail_actions"], rng)
-        obs, reward, terminated, truncated, _ = env.step(actions)
-        episode_return += reward
-    return episode_return
-
-
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
     env = make_env(args.env_type, args.env_name, args.env_family, seed=args.seed)
     rng = np.random.default_rng(args.seed)
-    returns = np.array([play_episode(env, rng) for _ in range(args.episodes)])
+    returns = np.zeros(args.episodes)
+    for i in range(args.episodes):
+        obs, _ = env.reset()
+        terminated = truncated = False
+        while not (terminated or truncated):
+            actions = random_actions(obs["avail_actions"], rng)
+            obs, reward, terminated, truncated, _ = env.step(actions)
+            returns[i] += reward
     error = 1.96 * returns.std(ddof=1) / args.episodes**0.5
     row = {
         "environment": args.env_name,

@@ -21,8 +21,8 @@ from cleanmarl.env_wrappers import LBFEnv
 class FieldRecorder(Recorder):
     """Keeps the positions of the players in each step, too."""
 
-    def __init__(self, env, seed):
-        super().__init__(env, seed)
+    def __init__(self, env):
+        super().__init__(env)
         if not isinstance(env.unwrapped, LBFEnv):
             raise UsageError("this is for runs on Level-Based Foraging, --env-type lbf")
         self.foraging = env.unwrapped.env.unwrapped  # lbforaging's own environment
