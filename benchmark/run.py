@@ -125,8 +125,10 @@ def describe(log, command):
     done, rate = (int(number.replace(",", "")) for number in evaluations[-1].groups())
     total = TOTAL.search(command)
     total = int(total[1]) if total else DEFAULT_TOTAL
-    left = timedelta(seconds=max(0, total - done) // max(1, rate))
-    return f"{evaluations[-1][0]}, {left} left"
+    words = " ".join(evaluations[-1][0].split())
+    if done >= total:
+        return words
+    return f"{words}, {timedelta(seconds=(total - done) // max(1, rate))} left"
 
 
 class Run:

@@ -21,8 +21,8 @@ from run import Args, execute, run_suite
 
 # What the nodes do not need of the clone.
 EXCLUDES = (
-    ".* __pycache__ *.egg-info *.mp4 build dist docs/_build docs/images runs sweeps wandb "
-    "benchmark/results"
+    ".git .hypothesis .pytest_cache .ruff_cache .venv *.egg-info *.mp4 __pycache__ build dist "
+    "docs/_build docs/images runs sweeps wandb benchmark/results"
 ).split()
 
 

@@ -112,7 +112,7 @@ def battle_stepper(name):
 
 def battles_stepper(name, num_envs):
     """The same for many battles in one call."""
-    envs = gym.make_vec(f"smaclite_jit/{name}-v0", num_envs, arrays=True)
+    envs = gym.make_vec(f"smaclite_jit/{name}-v0", num_envs)
     rng = np.random.default_rng(0)
     obs, _ = envs.reset(seed=1)
 
@@ -284,8 +284,11 @@ def threads(args):
                 for number in names:
                     run = alone(False, measure_script, script, task, args.steps, (), number)
                     runs[number].append(run)
-            speeds = [statistics.median(run.speed for run in runs[number]) for number in names]
-            updates = [statistics.median(run.update for run in runs[number]) for number in names]
+            speeds = []
+            updates = []
+            for number in names:
+                speeds.append(statistics.median(run.speed for run in runs[number]))
+                updates.append(statistics.median(run.update for run in runs[number]))
             row = {"script": script, "environment": task, "observations a batch": run.observations}
             for name, speed in zip(names.values(), speeds):
                 row[f"steps/s, {name}"] = round(speed)

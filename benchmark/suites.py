@@ -85,8 +85,7 @@ def task_lines(tasks, labels, seeds, script=""):
     return made
 
 
-# Default arguments first. A second line with other arguments, chosen on other seeds than these, is
-# a `variant`.
+# Default arguments first; a `variant` has others, chosen on other seeds than these.
 SUITES = {
     "tasks": task_lines(TASKS, ["default", "recommended"], seeds=(1, 2, 3)),
     "choice": task_lines(
@@ -164,8 +163,7 @@ THRESHOLDS = {
     "two_step_game": 8,
 }
 
-# Known figures. They come from other code and other budgets: something to look at beside ours, no
-# comparison.
+# Known figures, of other code and other budgets: to look at beside ours, no comparison.
 KNOWN = {
     "3m": "QMIX on SMAC (StarCraft II), 2M steps: 0.97",
     "2s3z": "QMIX on SMAC (StarCraft II), 2M steps: 0.95 to 0.99; heuristic 'attack nearest': 0.90",

@@ -14,8 +14,6 @@ import sys
 import threading
 from pathlib import Path
 
-EPISODES = "100"
-
 
 def end_with_starter():
     os.read(0, 1)  # returns when the pipe closes
@@ -39,7 +37,7 @@ def play(script, arguments, model):
     env, _ = parser.parse_known_args(arguments)
     (run,) = Path("runs").iterdir()
     own = ["--script", script, "--env-name", env.env_name, "--env-family", env.env_family]
-    evaluate = ["-m", "cleanmarl.evaluate", str(run / model), "--episodes", EPISODES, "--json"]
+    evaluate = ["-m", "cleanmarl.evaluate", str(run / model), "--episodes", "100", "--json"]
     figures = json.loads(call(*evaluate, *own, stdout=subprocess.PIPE))
     means = {"return": figures["return"]["mean"]}
     if "battles_won" in figures:

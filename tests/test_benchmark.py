@@ -315,7 +315,7 @@ def test_published_results_follow_from_their_csv(suite, tmp_path, plot):
 
 
 TABLES = """
-speed_environments speed_simulator speed_scripts speed_updates speed_replay speed_calls
+speed_environments speed_simulator speed_scripts speed_updates
 speed_threads h200_threads h200_devices loops sight random initial_values agreement
 """
 

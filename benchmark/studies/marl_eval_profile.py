@@ -6,8 +6,8 @@
 Reads benchmark/results/<suite>.json and writes <suite>_profile.png beside it. A score is the mean
 return over the last 5 % of a run, normalised to the task's greatest and smallest return (Gorsane et
 al., 2022). It is not their absolute metric, that of the best model: this would not show that a team
-has unlearnt its task. Bands are rliable's, 95% stratified bootstrap intervals. It prints the
-scores of all seeds. (--no-deps, because marl-eval pins a pandas that is older than ours.)
+has unlearnt its task. Bands are rliable's, 95% stratified bootstrap intervals. It prints the scores
+of all seeds. (marl-eval pins a pandas that is older than ours: --no-deps.)
 """
 
 import json
@@ -60,7 +60,7 @@ def main(suite):
     figure.savefig(RESULTS / f"{suite}_profile.png", dpi=150, bbox_inches="tight")
     for label, of_runs in scores["mean_norm_return"].items():  # (seed, task)
         for name, of_seeds in zip(tasks, of_runs.T):
-            print(f"{name}, {label}: {' '.join(f'{score:.2f}' for score in of_seeds)}")
+            print(f"{name}, {label}: {np.round(of_seeds, 2)}")
 
 
 if __name__ == "__main__":
