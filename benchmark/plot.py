@@ -265,8 +265,8 @@ def main(args):
     draw(summaries, args.figure or args.results_dir / f"{args.suite}.png")
     page = make_page(args.suite, lines, summaries)
     (args.results_dir / f"{args.suite}.md").write_text(page)
-    data = json.dumps(marl_eval(args.suite, summaries), separators=(",", ":"))
-    (args.results_dir / f"{args.suite}.json").write_text(data + "\n")
+    data = json.dumps(marl_eval(args.suite, summaries), separators=(",", ":")) + "\n"
+    (args.results_dir / f"{args.suite}.json").write_text(data)
 
 
 if __name__ == "__main__":

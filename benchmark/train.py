@@ -6,26 +6,29 @@ It closes when the starter ends, on kill -9 too, and then all processes of the r
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 
-def end_with_starter():
-    os.read(0, 1)  # returns when the pipe closes
-    os.killpg(0, signal.SIGKILL)
+def end_with_starter(group):
+    if os.fork() == 0:
+        os.setsid()  # out of the group that it is to kill
+        os.read(0, 1)  # returns when the pipe closes
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
+            os.killpg(group, signal.SIGKILL)
+        os._exit(0)
 
 
 def call(*command, **options):
     """Run Python with arguments. If it fails, this program ends with its exit code."""
     done = subprocess.run([sys.executable, *command], stdin=subprocess.DEVNULL, **options)
     if done.returncode != 0:
-        # Ended by a signal: in the way of a shell.
-        sys.exit(done.returncode if done.returncode > 0 else 128 - done.returncode)
+        sys.exit(done.returncode if done.returncode > 0 else 128 - done.returncode)  # as a shell
     return done.stdout
 
 
@@ -46,12 +49,11 @@ def play(script, arguments, model):
 
 
 def main(script, *arguments):
-    threading.Thread(target=end_with_starter, daemon=True).start()
+    end_with_starter(os.getpid())
     call(script, *arguments)
-    evaluation = {}
-    for name, model in (("final", "model.pt"), ("best", "best_model.pt")):
-        evaluation[name] = play(script, arguments, model)
-    Path("evaluation.json").write_text(json.dumps(evaluation) + "\n")
+    final = play(script, arguments, "model.pt")
+    best = play(script, arguments, "best_model.pt")
+    Path("evaluation.json").write_text(json.dumps({"final": final, "best": best}) + "\n")
 
 
 if __name__ == "__main__":
