@@ -8,7 +8,6 @@ performance) and <suite>.json, which id-marl-eval reads.
 """
 
 import json
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,8 +30,8 @@ HEAD = """\
 
 """
 COMPARISON = """\
-Interquartile mean over the seeds of the last 5 % of each run [95% interval]; how many seeds reach \
-what is worth reaching, after how many steps and minutes.
+Interquartile mean over the seeds of the last 5 % of each run [95% interval], and steps until 0.9 \
+of the battles or 0.8 of the food are reached.
 
 """
 EXPLANATION = """\
@@ -72,34 +71,35 @@ class Args:
 
 
 def draw(summaries, path):
-    """Learning curves: one panel for each environment, one line for each label."""
+    """Learning curves: one panel for each environment, one line for each label, one legend."""
     environments = list(dict.fromkeys(summary.line.environment for summary in summaries))
     labels = list(dict.fromkeys(summary.line.label for summary in summaries))
-    n_columns = min(3, len(environments))
+    n_columns = min(4, len(environments))
     n_rows = -(-len(environments) // n_columns)  # rounded up
-    size = (0.5 + 4.5 * n_columns, 4.8 * n_rows)  # room for a long label below a panel
+    size = (max(3.4 * n_columns, 6), 2.9 * n_rows + 0.2 * len(labels))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(n_rows, n_columns, squeeze=False).flatten()
     for panel in panels[len(environments) :]:
         panel.remove()
+    drawn = {}  # by label, a line of one of the panels
     for panel, environment in zip(panels, environments):
         panel.set_title(environment)
-        panel.set_xlabel("environment steps")
         for summary in summaries:
             if summary.line.environment != environment:
                 continue
             i = labels.index(summary.line.label)
-            dashes = DASHES[i % len(DASHES)]  # lines may lie on top of each other
-            label = textwrap.fill(f"{summary.line.label}, n = {len(summary.seeds)}", 56)
             middle, low, high = curves.estimate(summary.scores, curves.interquartile_mean)
-            panel.plot(summary.steps, middle, color=f"C{i}", linestyle=dashes, label=label)
+            # Lines may lie on top of each other, so they differ in their dashes too.
+            style = {"color": f"C{i}", "linestyle": DASHES[i % len(DASHES)]}
+            (drawn[summary.line.label],) = panel.plot(summary.steps, middle, **style)
             panel.fill_between(summary.steps, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
-            panel.set_ylabel(f"{METRIC_NAMES[summary.metric]} (evaluation)")
+            panel.set_ylabel(METRIC_NAMES[summary.metric])
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.grid(alpha=0.3)
-        panel.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize="small", frameon=False
-        )
+    figure.supxlabel("environment steps")
+    n_legend_columns = 1 if max(map(len, labels)) > 30 else len(labels)
+    place = "outside upper center"
+    figure.legend(drawn.values(), drawn, loc=place, ncols=n_legend_columns, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
@@ -129,21 +129,19 @@ def markdown(rows):
 
 
 def comparison(summaries):
-    """Tasks down and labels across: the last 5 %, an interquartile mean over the seeds."""
+    """Tasks down; across, for each label, the last 5 % and the steps to what is worth reaching."""
     labels = list(dict.fromkeys(summary.line.label for summary in summaries))
     rows = {}  # of the environments
     for summary in summaries:
         environment = summary.line.environment
-        cell = with_interval(summary.last_part(), curves.interquartile_mean)
-        if summary.threshold is not None:
-            after = summary.reached()
-            cell += f", {len(after)} of {len(summary.seeds)} seeds reach {summary.threshold:g}"
-            if len(after):
-                steps, minutes = after.mean(axis=0)
-                cell += f" after {steps:,.0f} steps, {minutes:.0f} min"
         if environment not in rows:
-            rows[environment] = {"task": environment, **dict.fromkeys(labels, "-")}
-        rows[environment][summary.line.label] = cell
+            columns = [*labels, *[f"steps, {label}" for label in labels]]
+            rows[environment] = {"task": environment, **dict.fromkeys(columns, "-")}
+        label = summary.line.label
+        rows[environment][label] = with_interval(summary.last_part(), curves.interquartile_mean)
+        if summary.threshold is not None and len(summary.reached()):
+            # The mean of the seeds that have reached it.
+            rows[environment][f"steps, {label}"] = f"{summary.reached()[:, 0].mean():,.0f}"
     return markdown(list(rows.values()))
 
 
