@@ -17,7 +17,15 @@ SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
 PZ = ("--env-type", "pz", "--env-family", "tests.envs", "--env-name")  # and a file of tests/envs
 CLOCK = (*PZ, "clock")
 WEATHER = (*PZ, "weather")
-ENVIRON = {**os.environ, "PYTHONPATH": str(REPO), "WANDB_MODE": "offline"}
+LBF = ("--env-type", "lbf", "--env-name", "Foraging-5x5-2p-1f-v3")
+SPREAD = ("--env-type", "pz", "--env-name", "simple_spread_v3")
+# Packages that only the user's own PYTHONPATH finds are needed too.
+PATHS = [str(REPO), os.environ.get("PYTHONPATH", "")]
+ENVIRON = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(path for path in PATHS if path),
+    "WANDB_MODE": "offline",
+}
 
 
 def words(line):
@@ -78,7 +86,7 @@ def random_trajectory(
 
 
 def episode(script, trajectory):
-    """The dictionary of lists that a script collects from a trajectory (SPEC, section 3)."""
+    """The dictionary of lists that a script collects from a trajectory."""
     collected = {
         "obs": trajectory["obs"][:-1],
         "actions": trajectory["actions"],
@@ -107,7 +115,7 @@ def batch_of(script, trajectories):
         return buffer.sample(len(trajectories))
 
 
-def loss_of(script, networks, batch, args):
+def loss_of(script, networks, batch, gamma=0.9, double_q=False):
     """The loss of a whole batch.
 
     `networks` are the online and the target Q-network, then the online and the target mixer. These
@@ -116,7 +124,7 @@ def loss_of(script, networks, batch, args):
     """
     q_network, target_q_network, mixer, target_mixer = networks
     td_target = module(script).compute_td_target(
-        q_network, target_q_network, target_mixer, batch, args
+        q_network, target_q_network, target_mixer, batch, gamma, double_q
     )
     if script == "qmix_lstm":
         loss, _ = module(script).td_loss(q_network, mixer, batch, td_target, None)
@@ -142,3 +150,16 @@ def gradients(networks):
         for network in (networks[0], networks[2])
         for parameter in network.parameters()
     ]
+
+
+def first_actions(observation):
+    """The first available action of each agent."""
+    return observation["avail_actions"].argmax(axis=-1)
+
+
+def assert_same(observation, expected):
+    """Two observations are equal to the bit, types included."""
+    assert observation.keys() == expected.keys()
+    for key, array in expected.items():
+        assert observation[key].dtype == array.dtype, key
+        np.testing.assert_array_equal(observation[key], array, strict=True, err_msg=key)

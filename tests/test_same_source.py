@@ -1,7 +1,11 @@
-"""The four scripts say the same with the same lines, and have SPEC's arguments."""
+"""The four scripts say the same with the same lines, and have the documented arguments.
+
+Other tests need only qmix.py for what all four have in common.
+"""
 
 import ast
 import dataclasses
+import subprocess
 
 import pytest
 
@@ -20,6 +24,47 @@ VARIANT = {
         "check_args",
     },
 }
+# Lines of the main loop that a variant has in another form, or does without.
+MAIN = {
+    "qmix_memefficient": """
+        episode["actions"].append(actions)  # (n_agents,)
+        episode["next_obs"].append(next_obs["obs"])
+        episode["next_states"].append(next_obs["state"])
+    """,
+    "qmix_multienvs": """
+        eval_env = make_env(**env_args, seed=args.seed + 1, check=True)
+        env = make_env(**env_args, seed=args.seed)
+        episode = defaultdict(list)
+        obs, _ = env.reset()
+        agent_obs = torch.as_tensor(obs["obs"], device=device)  # (n_agents, obs_dim)
+        next_obs, reward, terminated, truncated, info = env.step(actions)
+        global_step += 1
+        progress.update()
+        done = terminated or (truncated and args.timeout_is_terminal)
+        episode["obs"].append(obs["obs"])  # (n_agents, obs_dim)
+        episode["actions"].append(actions)  # (n_agents,)
+        episode["reward"].append(np.float32(reward))  # or the loss becomes float64
+        episode["next_obs"].append(next_obs["obs"])
+        episode["states"].append(obs["state"])  # (state_dim,)
+        episode["next_states"].append(next_obs["state"])
+        episode["next_avail_actions"].append(next_obs["avail_actions"])  # (n_agents, n_actions)
+        if terminated or truncated:
+        if "battle_won" in info:
+        battles_won.append(info["battle_won"])
+        updates = [gradient_step(optimizer, parameters, loss, max_grad_norm)]
+        if num_episodes % args.target_network_update_freq == 0:
+        env.close()
+    """,
+    "qmix_lstm": """
+        q_values = q_network(agent_obs).cpu().numpy()
+        )
+        loss = td_loss(q_network, mixer, batch, td_target)
+        updates = [gradient_step(optimizer, parameters, loss, max_grad_norm)]
+    """,
+}
+# Lines that `diff -w` shows between qmix.py and a variant, as many as its idea takes. A number
+# that has to grow wants a look at the diff first.
+CHANGED_LINES = {"qmix_memefficient": 23, "qmix_multienvs": 82, "qmix_lstm": 93}
 ARGS = """
     env_type str smaclite = = =
     env_name str 3m 3m MMM 3m
@@ -83,8 +128,33 @@ def test_shared_parts_are_identical_and_in_the_same_order(script):
     assert set(theirs) - set(ours) <= VARIANT[script]
 
 
+def main_block(script):
+    """The lines of `if __name__ == "__main__"`, without indentation and empty lines."""
+    source = (REPO / "cleanmarl" / f"{script}.py").read_text()
+    _, main = source.split('\nif __name__ == "__main__":\n')
+    lines = [line.strip() for line in main.splitlines()]
+    return [line for line in lines if line]
+
+
+@pytest.mark.parametrize("script", SCRIPTS[1:])
+def test_the_main_loop_is_the_same_but_for_the_idea_of_the_variant(script):
+    changed = [line.strip() for line in MAIN[script].splitlines()]
+    theirs = iter(main_block(script))
+    for line in main_block("qmix"):
+        if line not in changed:
+            assert line in theirs, f"not in {script}.py, or not in this order: {line}"
+
+
+@pytest.mark.parametrize("script", SCRIPTS[1:])
+def test_no_more_lines_differ_than_the_idea_of_the_variant_takes(script):
+    paths = [REPO / "cleanmarl" / f"{name}.py" for name in ("qmix", script)]
+    diff = subprocess.run(["diff", "-w", *paths], capture_output=True, text=True).stdout
+    changed = [line for line in diff.splitlines() if line.startswith(("<", ">"))]
+    assert len(changed) <= CHANGED_LINES[script]
+
+
 @pytest.mark.parametrize("column", range(4))
-def test_arguments_of_the_specification(column):
+def test_the_arguments_and_their_defaults(column):
     expected = []
     for row in ARGS.strip().splitlines():
         name, kind, *values = row.split()

@@ -55,16 +55,6 @@ class NoState(Clock):
         raise NotImplementedError("later")
 
 
-class StateCallsNothing(Clock):
-    """Its `state()` calls a method that nobody has written."""
-
-    def state(self):
-        return self.board()
-
-    def board(self):
-        raise NotImplementedError("the board")
-
-
 class Waits(Clock):
     """Nobody may do anything in every second step, by the masks in the infos."""
 
@@ -367,7 +357,12 @@ class Misdraws(Pictures):
 class Exits(Clock):
     """Ends the program where `where` says."""
 
-    where = "step"
+    where = ""
+
+    def __init__(self):
+        super().__init__()
+        if self.where == "constructor":
+            sys.exit()
 
     def reset(self, seed=None, options=None):
         if self.where == "reset":
