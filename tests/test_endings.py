@@ -146,9 +146,7 @@ def test_a_log_in_a_file_has_whole_lines(tmp_path, monkeypatch, capfdbinary):
         (64, 30, 30, ""),  # the last evaluation is as good as the best
     ],
 )
-def test_the_last_line_plays_the_better_team(
-    steps, last, best, flag, tmp_path, monkeypatch, capfd
-):
+def test_the_last_line_plays_the_better_team(steps, last, best, flag, tmp_path, monkeypatch, capfd):
     args = (*PZ, "seasons", *words("--eval-steps 4 --num-eval-ep 1 --total-timesteps"), steps)
     run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
     last_line = capfd.readouterr().out.splitlines()[-1]

@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from cleanmarl.qmix import Mixer
 from tests.helpers import (
-    SCRIPTS,
     batch_of,
     episode,
     gradients,
@@ -24,8 +22,8 @@ from tests.helpers import (
 )
 
 GAMMA = 0.9
-ARGS = SimpleNamespace(gamma=GAMMA, double_q=False)
-DOUBLE = SimpleNamespace(gamma=GAMMA, double_q=True)
+# qmix_multienvs learns with qmix.py's functions: see test_same_source.py.
+LEARNERS = ("qmix", "qmix_memefficient", "qmix_lstm")
 
 
 def random_mixer(seed, n_agents, state_dim, scale):
@@ -84,7 +82,7 @@ def test_mixer_sees_the_state(state_dim):
     assert mixer(torch.ones(2, 3), states).diff().abs() > 1e-3
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", ["qmix", "qmix_lstm"])
 def test_agents_values_start_near_zero(script):
     torch.manual_seed(1)
     obs = torch.randn(10, 6, 3, 30)  # (batch, time, n_agents, obs_dim)
@@ -126,43 +124,33 @@ def by_hand(done, avail_actions):
     }
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", LEARNERS)
 @pytest.mark.parametrize(
-    ("done", "avail_actions", "args", "last"),
+    ("done", "avail_actions", "double_q", "last"),
     [
-        (True, (1, 1, 1), ARGS, 0.25),  # terminated: nothing follows
-        (
-            False,
-            (1, 1, 1),
-            ARGS,
-            0.25 + GAMMA * (2 * 4 + 20),
-        ),  # truncated: bootstraps from the last observation
-        (False, (1, 0, 1), ARGS, 0.25 + GAMMA * (2 * 2 + 20)),  # the best action is not available
-        (
-            False,
-            (1, 1, 1),
-            DOUBLE,
-            0.25 + GAMMA * (2 * -8 + 20),
-        ),  # the online network prefers the third action
-        (
-            False,
-            (1, 1, 0),
-            DOUBLE,
-            0.25 + GAMMA * (2 * 2 + 20),
-        ),  # of those available, the first one
+        # Terminated: nothing follows.
+        (True, (1, 1, 1), False, 0.25),
+        # Truncated: bootstraps from the last observation.
+        (False, (1, 1, 1), False, 0.25 + GAMMA * (2 * 4 + 20)),
+        # The best action is not available.
+        (False, (1, 0, 1), False, 0.25 + GAMMA * (2 * 2 + 20)),
+        # The online network prefers the third action...
+        (False, (1, 1, 1), True, 0.25 + GAMMA * (2 * -8 + 20)),
+        # ...and, of those available, the first one.
+        (False, (1, 1, 0), True, 0.25 + GAMMA * (2 * 2 + 20)),
     ],
 )
-def test_td_target_by_hand(script, done, avail_actions, args, last):
+def test_td_target_by_hand(script, done, avail_actions, double_q, last):
     batch = batch_of(script, [by_hand(done, avail_actions)])
-    online, target = Table(script, -1), Table(script, 2)
-    td_target = module(script).compute_td_target(online, target, total, batch, args)
-    first_best = 1 if args.double_q else 5
-    assert torch.allclose(
-        td_target.ravel(), torch.tensor([0.5 + GAMMA * (2 * first_best + 10), last])
-    )
+    online = Table(script, -1)
+    target = Table(script, 2)
+    td_target = module(script).compute_td_target(online, target, total, batch, GAMMA, double_q)
+    first_best = 1 if double_q else 5
+    expected = torch.tensor([0.5 + GAMMA * (2 * first_best + 10), last])
+    assert torch.allclose(td_target.ravel(), expected)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", LEARNERS)
 def test_td_target_of_the_last_step_before_another_episode_or_padding(script):
     longer = random_trajectory(np.random.default_rng(0), 5, n_agents=1, obs_dim=3, state_dim=1)
     batch = batch_of(script, [by_hand(False, (1, 1, 1)), longer])
@@ -172,13 +160,13 @@ def test_td_target_of_the_last_step_before_another_episode_or_padding(script):
         assert "mask" not in batch
         assert {len(rows) for rows in batch.values()} == {7}
     td_target = module(script).compute_td_target(
-        Table(script, -1), Table(script, 2), total, batch, ARGS
+        Table(script, -1), Table(script, 2), total, batch, GAMMA, False
     )
     expected = torch.tensor([0.5 + GAMMA * 20, 0.25 + GAMMA * 28])
     assert torch.allclose(td_target.ravel()[:2], expected)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", LEARNERS)
 def test_loss_by_hand(script):
     batch = batch_of(script, [by_hand(True, (1, 1, 1))])
     td_target = torch.tensor([20.0, 10.0]).view_as(batch["reward"])
@@ -197,13 +185,13 @@ def trajectories(lengths=(7, 3, 5, 1)):
     ]
 
 
-@pytest.mark.parametrize("args", [ARGS, DOUBLE])
-def test_lean_buffer_gives_the_same_loss_and_gradient(args):
+@pytest.mark.parametrize("double_q", [False, True])
+def test_lean_buffer_gives_the_same_loss_and_gradient(double_q):
     networks = networks_of("qmix")
     losses, grads = [], []
     for script in ("qmix", "qmix_memefficient"):
         script_networks = copy.deepcopy(networks)
-        loss = loss_of(script, script_networks, batch_of(script, trajectories()), args)
+        loss = loss_of(script, script_networks, batch_of(script, trajectories()), GAMMA, double_q)
         loss.backward()
         losses.append(loss.item())
         grads.append(gradients(script_networks))
@@ -213,15 +201,15 @@ def test_lean_buffer_gives_the_same_loss_and_gradient(args):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("args", [ARGS, DOUBLE])
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_a_gpu_gives_the_same_loss_and_gradient(script, args):
+@pytest.mark.parametrize("double_q", [False, True])
+@pytest.mark.parametrize("script", LEARNERS)
+def test_a_gpu_gives_the_same_loss_and_gradient(script, double_q):
     batch = batch_of(script, trajectories())
     gpu_batch = {key: value.cuda() for key, value in batch.items()}
     networks = networks_of(script)
     gpu_networks = [copy.deepcopy(network).cuda() for network in networks]
-    loss = loss_of(script, networks, batch, args)
-    gpu_loss = loss_of(script, gpu_networks, gpu_batch, args)
+    loss = loss_of(script, networks, batch, GAMMA, double_q)
+    gpu_loss = loss_of(script, gpu_networks, gpu_batch, GAMMA, double_q)
     loss.backward()
     gpu_loss.backward()
     assert gpu_loss.item() == pytest.approx(loss.item(), rel=1e-3)
@@ -230,7 +218,7 @@ def test_a_gpu_gives_the_same_loss_and_gradient(script, args):
         assert torch.allclose(grad, gpu_grad.cpu(), rtol=0, atol=1e-2 * grad.abs().max().item())
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", LEARNERS)
 def test_a_batch_is_the_steps_of_its_episodes(script):
     stored = trajectories()
     batch = batch_of(script, stored)
@@ -261,23 +249,23 @@ def test_padding_changes_nothing():
             rows = torch.full_like(value[:, :4], 0 if key in ("mask", "actions") else filling or 0)
             padded[key] = value if filling is None else torch.cat([value, rows], 1)
         own = copy.deepcopy(networks)
-        loss = loss_of("qmix_lstm", own, padded, ARGS)
+        loss = loss_of("qmix_lstm", own, padded)
         loss.backward()
         results.append([loss.detach(), *gradients(own)])
     for result in results[1:]:
         assert all(torch.allclose(a, b, atol=1e-6, rtol=1e-5) for a, b in zip(results[0], result))
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", LEARNERS)
 def test_loss_ignores_what_is_behind_the_end_of_an_episode(script):
     # Alone or beside a longer episode, an episode has the same squared errors.
     networks, (long, short, *_) = networks_of(script), trajectories()
     groups = ([long], [short], [long, short])
-    losses = [loss_of(script, networks, batch_of(script, group), ARGS).item() for group in groups]
+    losses = [loss_of(script, networks, batch_of(script, group)).item() for group in groups]
     assert losses[2] == pytest.approx((7 * losses[0] + 3 * losses[1]) / 10, rel=1e-5)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", LEARNERS)
 def test_buffer_keeps_the_newest_episodes_and_samples_without_replacement(script):
     buffer = module(script).ReplayBuffer(4, False, torch.device("cpu"))
     for number in range(7):
@@ -291,7 +279,7 @@ def test_buffer_keeps_the_newest_episodes_and_samples_without_replacement(script
     assert counts.min() > 140  # 200 expected, standard deviation 10
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", LEARNERS)
 def test_normalized_rewards(script):
     buffer = module(script).ReplayBuffer(2, True, torch.device("cpu"))
     rng = np.random.default_rng(0)
@@ -304,6 +292,21 @@ def test_normalized_rewards(script):
     expected = (newest - rewards.mean()) / (rewards.std() + 1e-6)
     sampled = buffer.sample(2)["reward"]
     assert np.allclose(np.sort(sampled, axis=None), np.sort(expected, axis=None), atol=1e-5)
+
+
+@pytest.mark.parametrize("script", LEARNERS)
+def test_equal_rewards_stay_as_they_are_until_they_differ(script):
+    # A cost of each step, which the mean would take away.
+    buffer = module(script).ReplayBuffer(4, True, torch.device("cpu"))
+    rewards = {1: [-0.5] * 3, 2: [-0.5] * 3, 3: [-0.5, -0.5, 1]}
+    for number, values in rewards.items():
+        trajectory = random_trajectory(np.random.default_rng(number), 3)
+        trajectory["reward"][:] = values
+        buffer.add(episode(script, trajectory))
+        sampled = buffer.sample(number)["reward"].unique().tolist()
+        if number < 3:
+            assert sampled == [-0.5]
+    assert sampled == pytest.approx([-1 / 8**0.5, 8**0.5], rel=1e-3)
 
 
 def test_lean_buffer_stores_about_half(tmp_path, monkeypatch):

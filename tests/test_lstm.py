@@ -1,7 +1,6 @@
 """qmix_lstm: truncated backpropagation through time, against a walk one step at a time."""
 
 import copy
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,7 +83,6 @@ def test_chunks_carry_the_hidden_state(batch, tbptt):
 @pytest.mark.parametrize("double_q", [False, True])
 def test_target_network_has_seen_the_history_up_to_the_next_observation(batch, double_q):
     q_network, target_q_network, _, target_mixer = networks_of(LSTM)
-    args = SimpleNamespace(gamma=0.9, double_q=double_q)
     history = torch.cat([batch["obs"][:, :1], batch["next_obs"]], dim=1)
     next_q_values = step_by_step(target_q_network, history)[:, 1:]
     choosing = step_by_step(q_network, history)[:, 1:] if double_q else next_q_values
@@ -93,16 +91,16 @@ def test_target_network_has_seen_the_history_up_to_the_next_observation(batch, d
     )
     q_total = target_mixer(next_q_values.gather(-1, best).squeeze(-1), batch["next_states"])
     expected = batch["reward"] + 0.9 * q_total * ~batch["done"]
-    td_target = compute_td_target(q_network, target_q_network, target_mixer, batch, args)
+    td_target = compute_td_target(q_network, target_q_network, target_mixer, batch, 0.9, double_q)
     assert torch.allclose(td_target[batch["mask"]], expected[batch["mask"]], atol=1e-6)
 
 
 def test_target_depends_on_the_first_observation(batch):
     q_network, target_q_network, _, target_mixer = networks_of(LSTM)
-    args = SimpleNamespace(gamma=0.9, double_q=False)
-    before = compute_td_target(q_network, target_q_network, target_mixer, batch, args)
+    networks = (q_network, target_q_network, target_mixer)
+    before = compute_td_target(*networks, batch, 0.9, False)
     batch["obs"][:, 0] += 3
-    after = compute_td_target(q_network, target_q_network, target_mixer, batch, args)
+    after = compute_td_target(*networks, batch, 0.9, False)
     assert (before != after)[batch["mask"] & ~batch["done"]].float().mean() > 0.5
 
 

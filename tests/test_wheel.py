@@ -85,7 +85,7 @@ def test_the_wheel_knows_the_version(wheel):
 
 def test_the_main_job_runs_from_the_wheel(installed, tmp_path):
     python = [sys.executable, "-m"]
-    environ = {"PYTHONPATH": str(installed)}
+    environ = {"PYTHONPATH": os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")])}
 
     # Every module comes from the wheel, although the checkout may be installed too.
     files = [
