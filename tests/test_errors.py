@@ -173,9 +173,9 @@ def test_loss_that_is_not_finite(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("script", ["qmix", "qmix_multienvs"])
-@pytest.mark.filterwarnings("ignore:.*Worker")
+@pytest.mark.filterwarnings("ignore:.*")
 def test_an_environments_own_error_is_shown_and_the_model_kept(script, tmp_path, monkeypatch):
-    args = (*PZ, "crashing")
+    args = (*PZ, "slamming")  # its close() ends the program, which must not hide the error
     with pytest.raises(RuntimeError, match="a bug in the environment"):
         run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     assert (run_dir(tmp_path) / "model.pt").exists()
@@ -186,6 +186,19 @@ def test_an_environments_own_error_is_shown_and_the_model_kept(script, tmp_path,
 def test_an_environment_that_ends_the_program_is_an_error(script, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match=r"called sys\.exit\(\)"):
         run_here(script, *PZ, "exiting", cwd=tmp_path, monkeypatch=monkeypatch)
+
+
+@pytest.mark.parametrize("script", ["qmix", "qmix_multienvs"])
+def test_sigterm_keeps_the_model_though_the_environment_ignores_it(script, tmp_path, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            run_here(script, *PZ, "terminating", cwd=tmp_path, monkeypatch=monkeypatch)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN  # a second one changes nothing
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stop.value.code == 143
+    assert (run_dir(tmp_path) / "model.pt").exists()
 
 
 def test_ctrl_c_keeps_the_model_and_what_has_been_logged(tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ def random_mixer(seed, n_agents, state_dim, scale):
     return mixer
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(
     st.integers(0, 10**6),
     st.integers(1, 6),
@@ -50,7 +50,7 @@ def test_mixer_is_monotonic(seed, n_agents, state_dim, weight_scale, input_scale
     assert (q_values.grad > 0).any()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6))
 def test_joint_argmax_is_every_agents_argmax(seed):
     n_agents, n_actions = 3, 4

@@ -257,6 +257,11 @@ def test_a_dead_worker_has_an_error_of_its_own(command, make_envs):
             envs.step(first_actions(observations))
 
 
+def test_a_worker_that_dies_at_once_has_the_same_error(make_envs):
+    with pytest.raises(WorkerDied, match="a worker process died"):
+        make_envs("pz", "stillborn", "tests.envs")
+
+
 @pytest.mark.parametrize(
     ("env_name", "words"),
     [

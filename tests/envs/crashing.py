@@ -1,4 +1,4 @@
-"""An environment with a bug that shows in its third episode."""
+"""An environment with a bug that shows in its fourth episode of training."""
 
 from tests.envs.clock import Clock
 
