@@ -221,7 +221,9 @@ class Check:
     def __init__(self, env, name):
         self.env = env
         self.name = name
-        self.state_size = np.size(env.state()) if has_state(env) else None
+        self.state_size = None
+        if has_state(env):
+            self.state_size = self.look_at_numbers("state()", env.state()).size
         self.first_features = {}  # what each agent observes first
         self.something_changes = False
 
