@@ -88,8 +88,7 @@ def make_parallel_env(env_name, env_family, render_mode=None, seed=0, check=Fals
     env.reset(seed=seed)  # first: some environments have no agents or spaces before it
     check_spaces(env, env_name)
     if check:
-        check_episode(env, env_name)
-        env.reset(seed=seed)
+        check_episode(env, env_name, seed)
     return env
 
 
@@ -197,11 +196,12 @@ def check_spaces(env, name):
             )
 
 
-def check_episode(env, name):
+def check_episode(env, name, seed):
     """Play one random episode, of at most 200 steps or 5 seconds, and look at all that comes back.
 
-    What cannot be right is a UsageError, what is odd but can be right is a line on stderr. The
-    generators of Python, NumPy and torch go on as if there had been no check.
+    What cannot be right is a UsageError, what is odd but can be right is a line on stderr. At the
+    end `env` is reset with `seed`. The generators of Python, NumPy and torch go on as if there had
+    been no check.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(0)
@@ -209,6 +209,7 @@ def check_episode(env, name):
     torch.manual_seed(0)
     try:
         Check(env, name).play()
+        env.reset(seed=seed)
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
