@@ -192,7 +192,7 @@ def test_the_log_names_the_arguments_the_version_and_the_speed(tmp_path, monkeyp
 
 
 # Episodes of the clock have four steps and three agents: 333 of them are 3,996 observations.
-@pytest.mark.parametrize(("batch_size", "threads"), [(333, 1), (334, 7)])
+@pytest.mark.parametrize(("batch_size", "threads"), [(333, {1}), (334, {1, 7})])
 def test_large_batches_have_as_many_threads_as_torch_takes_by_itself(
     batch_size, threads, tmp_path, monkeypatch
 ):
@@ -203,8 +203,10 @@ def test_large_batches_have_as_many_threads_as_torch_takes_by_itself(
     arguments = (*CLOCK, *few, "--batch-size", batch_size)
     program = run_here("qmix", *arguments, cwd=tmp_path, monkeypatch=monkeypatch)
     assert program["num_updates"] > 0
+    assert set(set_to) == threads
+    # One thread is enough to act.
     assert set_to[0] == 1
-    assert set_to[-1] == threads
+    assert set_to[-1] == 1
 
 
 def without_time(logged):

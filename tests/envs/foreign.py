@@ -227,13 +227,6 @@ class NobodyPlays(Clock):
         return result
 
 
-class NoSeed(Clock):
-    """`reset` takes no seed."""
-
-    def reset(self):
-        return super().reset()
-
-
 class NoAgents(Clock):
     """`possible_agents` is empty."""
 
