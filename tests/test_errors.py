@@ -30,6 +30,7 @@ from tests.helpers import (
 
 # Bad input
 
+NOT_A_NUMBER = "--env-type pz --env-family tests.envs --env-name not_a_number"
 BAD = [
     ("--env-type starcraft", "--env-type"),
     ("--env-type lbf --env-name Foraging-5x5-2p-1f-v9", "--env-name"),
@@ -38,6 +39,7 @@ BAD = [
     ("--env-type pz --env-family= --env-name x", "--env-family"),
     ("--env-type pz --env-family atari --env-name pong_v3", "pettingzoo[atari]"),
     ("--env-type pz --env-family sisl --env-name multiwalker_v9", "Discrete"),
+    (NOT_A_NUMBER, "nan for the observation of 'agent_0'"),  # by the check
     ("--env-type smaclite_upstream", "--env-type"),
     ("--env-type lbf --env-name Foraging-5x5-2p-1f-v3 --device cuda:7", "--device"),
     ("--env-type lbf --env-name Foraging-5x5-2p-1f-v3 --device abacus", "--device"),
@@ -51,6 +53,7 @@ CASES = [("qmix", *case) for case in BAD]
 CASES += [
     ("qmix_memefficient", "--gamma 1.1", "--gamma"),
     ("qmix_multienvs", "--num-envs 0", "--num-envs"),
+    ("qmix_multienvs", NOT_A_NUMBER, "nan for the observation of 'agent_0'"),
     ("qmix_lstm", "--tbptt 0", "--tbptt"),
 ]
 
@@ -193,7 +196,8 @@ def test_sigterm_keeps_the_model_though_the_environment_ignores_it(script, tmp_p
     before = signal.getsignal(signal.SIGTERM)
     try:
         with pytest.raises(SystemExit) as stop:
-            run_here(script, *PZ, "terminating", cwd=tmp_path, monkeypatch=monkeypatch)
+            args = (*PZ, "terminating", "--total-timesteps", 400)
+            run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN  # a second one changes nothing
     finally:
         signal.signal(signal.SIGTERM, before)
