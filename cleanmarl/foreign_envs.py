@@ -45,9 +45,9 @@ def no_exit():
     try:
         yield
     except SystemExit as error:
-        if error.code:  # of this program's own handlers of signals
-            raise
-        raise RuntimeError("the environment has called sys.exit()") from error
+        if isinstance(error.code, int) and error.code > 128:
+            raise  # of this program's own handlers of signals
+        raise RuntimeError(f"the environment has called sys.exit(): {error.code}") from error
 
 
 @functools.cache  # each line once
@@ -77,8 +77,7 @@ def make_parallel_env(env_name, env_family, render_mode=None, seed=0, check=Fals
         can_draw = False
         reason = f": {error!r}"
     if render_mode is not None and not can_draw:
-        problem = f"{env_name} cannot be drawn with render_mode {wanted!r}{reason}"
-        raise UsageError(f"--env-name: {problem}")
+        raise UsageError(f"--env-name: {env_name} cannot be drawn, no {wanted!r}{reason}")
     if not can_draw:
         env = parallel_env()  # raises what is a bug in any case
     methods = ("reset", "step", "observation_space", "action_space")
@@ -199,9 +198,8 @@ def check_spaces(env, name):
 def check_episode(env, name, seed):
     """Play one random episode, of at most 200 steps or 5 seconds, and look at all that comes back.
 
-    What cannot be right is a UsageError, what is odd but can be right is a line on stderr. At the
-    end `env` is reset with `seed`. The generators of Python, NumPy and torch go on as if there had
-    been no check.
+    What cannot be right is a UsageError, what is odd but can be right a line on stderr. At the end
+    `env` is reset with `seed`, and the generators of Python, NumPy and torch are as they were.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(0)
@@ -222,9 +220,8 @@ class Check:
     def __init__(self, env, name):
         self.env = env
         self.name = name
-        self.state_size = None
-        if has_state(env):
-            self.state_size = self.look_at_numbers("state()", env.state()).size
+        self.has_state = has_state(env)
+        self.state_size = None  # that of the first state
         self.first_features = {}  # what each agent observes first
         self.something_changes = False
 
@@ -247,8 +244,8 @@ class Check:
             observations, rewards, terminations, truncations, infos = result
             num_steps += 1
             for agent, reward in rewards.items():
-                known = self.env.possible_agents
-                self.require(agent in known, f"gives a reward to {agent!r}, but has only {known}")
+                is_known = agent in self.env.possible_agents
+                self.require(is_known, f"gives a reward to {agent!r}, not one of possible_agents")
                 self.look_at_numbers(f"the reward of {agent!r}", reward, size=1)
             for name, flags in (("terminations", terminations), ("truncations", truncations)):
                 for agent, flag in flags.items():
@@ -299,9 +296,8 @@ class Check:
 
     def look_at_agents(self, agents, observations, infos):
         """Look at what `agents` observe, and at the state. Returns their action masks."""
-        known = self.env.possible_agents
-        strangers = set(self.env.agents) - set(known)
-        self.require(not strangers, f"has {strangers} in agents, but possible_agents are {known}")
+        strangers = set(self.env.agents) - set(self.env.possible_agents)
+        self.require(not strangers, f"has {strangers} in agents, but not in possible_agents")
         masks = {}
         for agent in agents:
             self.require(
@@ -310,8 +306,9 @@ class Check:
                 "time limit, a last one for each who is cut off",
             )
             masks[agent] = self.look_at_agent(agent, observations[agent], infos.get(agent))
-        if self.state_size is not None:
-            self.look_at_numbers("state()", self.env.state(), self.state_size)
+        if self.has_state:
+            state = self.look_at_numbers("state()", self.env.state(), self.state_size)
+            self.state_size = state.size
         return masks
 
     def look_at_agent(self, agent, observation, info):

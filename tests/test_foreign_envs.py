@@ -88,7 +88,7 @@ REFUSED = [
     ("OddMask", ["the action mask of 'agent_0'", "expected 0 and 1"]),
     ("RewardVector", ["2 numbers for the reward of 'agent_0'", "expected 1"]),
     ("RewardText", ["a str for the reward of 'agent_0'", "expected numbers"]),
-    ("RewardForStranger", ["a reward to 'bank'", "has only ['agent_0',"]),
+    ("RewardForStranger", ["a reward to 'bank'", "possible_agents"]),
     ("NotANumber", ["nan for the observation of 'agent_0'", "expected finite numbers"]),
     ("TooLarge", ["the observation of 'agent_0'", "expected finite numbers of float32"]),
     ("ShortObservation", ["1 numbers for the observation of 'agent_0'", "expected 3"]),
