@@ -77,7 +77,7 @@ def make_parallel_env(env_name, env_family, render_mode=None, seed=0, check=Fals
         can_draw = False
         reason = f": {error!r}"
     if render_mode is not None and not can_draw:
-        raise UsageError(f"--env-name: {env_name} cannot be drawn, no {wanted!r}{reason}")
+        raise UsageError(f"--env-name: {env_name} cannot be drawn as {wanted!r}{reason}")
     if not can_draw:
         env = parallel_env()  # raises what is a bug in any case
     methods = ("reset", "step", "observation_space", "action_space")

@@ -310,7 +310,7 @@ def test_errors_while_closing_are_only_shown(make, monkeypatch, capsys):
     ],
 )
 def test_films_that_cannot_be(name, words, make):
-    message = "--env-name: clock cannot be drawn with render_mode 'rgb_array'"
+    message = "--env-name: clock cannot be drawn as 'rgb_array'"
     assert_refused([message, words], lambda: make(name, render_mode="rgb_array"))
     make(name)  # nothing is drawn in training
 
