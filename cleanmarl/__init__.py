@@ -1,4 +1,4 @@
-"""QMIX in four single-file scripts that share nothing but ``cleanmarl.env_wrappers``."""
+"""QMIX in four single-file scripts that share only this module and ``cleanmarl.env_wrappers``."""
 
 import difflib
 import re

@@ -162,7 +162,7 @@ class LBFEnv(TeamEnv):
 
     def reset(self, *, seed=None, options=None):
         if seed is not None:
-            # lbforaging places players around where they last stood: only the seed shall count.
+            # lbforaging places players around where they last stood: only the seed should count.
             for player in self.env.unwrapped.players:
                 player.position = None
         return super().reset(seed=seed, options=options)

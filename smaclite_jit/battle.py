@@ -6,7 +6,7 @@ over both sides, in the order of the map's groups. After ``unit = units[i]``, as
 ``unit.hp`` changes the battle. Positions are rounded to float32, and ranges are compared in float32
 (``within``). All else is float64.
 
-The order of the operations is part of the specification: results are compared with recordings of
+The order of the operations is part of the rules: results are compared with recordings of
 the original, and rounding in another place changes whole battles. After any change run
 ``pytest tests/test_smaclite_jit.py``.
 

@@ -5,7 +5,7 @@ finds the permitted velocity that is closest to the preferred one. A half-plane 
 point y, direction x, direction y): permitted velocities lie to the left of the directed line. The
 time horizon is 1 s, a tick is 1/16 s.
 
-The order of the operations is part of the specification: results are compared with recordings of
+The order of the operations is part of the rules: results are compared with recordings of
 the original, and rounding in another place changes whole battles. After any change run
 ``pytest tests/test_smaclite_jit.py``.
 
