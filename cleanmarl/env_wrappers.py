@@ -19,7 +19,7 @@ class TeamEnv(gym.Env):
     An observation is a dictionary:
 
     - ``obs`` (n_agents, obs_dim) float32: what each agent sees, padded with zeros to the longest,
-      and then its one-hot id.
+      and then, with `agent_ids`, its one-hot id.
     - ``state`` (state_dim,) float32: the input of the mixer, which needs it in training only.
     - ``avail_actions`` (n_agents, n_actions) bool: what each agent may do now. Actions that an
       agent does not have are never available.
@@ -72,9 +72,7 @@ class TeamEnv(gym.Env):
 
     def render(self):
         """Return a picture, (height, width, 3) uint8, or None without a `render_mode`."""
-        if self.render_mode is None:
-            return None
-        return self.env.render()
+        return None if self.render_mode is None else self.env.render()
 
     def close(self):
         """Close the environment."""
@@ -95,7 +93,9 @@ class SMACliteEnv(TeamEnv):
         arguments = find_map(env_name, package)
         self.max_episode_steps = min(arguments["max_episode_steps"], max_episode_steps)
         arguments["max_episode_steps"] = self.max_episode_steps
-        if render_mode is not None:  # the original takes none
+        if render_mode is not None:
+            if package == "smaclite":
+                raise UsageError("--env-type smaclite_upstream cannot be drawn here: use smaclite")
             arguments["render_mode"] = render_mode
         env = gym.make(**arguments, disable_env_checker=True)
         self.battle = env.unwrapped

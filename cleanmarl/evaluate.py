@@ -9,13 +9,15 @@ for the four scripts: to run your own script or environment, name it on the comm
 
 import contextlib
 import importlib
-import importlib.util
 import json
 import random
+import runpy
 import signal
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -77,7 +79,9 @@ def load_run(run, best=False):
         hint = "give a .pt file, or a run's folder; with --best if the run has not ended"
         raise UsageError(f"{path}: there is no such model: {hint}")
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one line is enough
+            saved = torch.load(path, map_location="cpu", weights_only=True)
         check_saved(saved)
     except Exception as error:  # whatever a damaged file leads to
         problem = "is damaged or no model of these scripts (0.2.0 or later)"
@@ -90,7 +94,9 @@ def check_saved(saved):
     args = saved["args"]
     words = [saved["script"], args["env_type"], args["env_name"], args["env_family"]]
     sizes = [args["hidden_dim"], args["num_layers"], args["max_episode_steps"]]
-    if not all(isinstance(word, str) for word in words) or min(sizes) < 1:
+    are_words = all(isinstance(word, str) for word in words)
+    are_sizes = all(isinstance(size, int) and size > 0 for size in sizes)
+    if not (are_words and are_sizes and isinstance(args["agent_ids"], bool)):
         raise ValueError("arguments")
     # A damaged size must not fill the memory, or build layers for hours.
     num_weights = sum(weight.numel() for weight in saved["q_network"].values())
@@ -105,13 +111,12 @@ def load_script(name, path=""):
             return importlib.import_module(f"cleanmarl.{name}")
         problem = f"the model is from {name!r}, none of ours: to run its code, give its path"
         raise UsageError(f"--script: {problem}")
-    spec = importlib.util.spec_from_file_location("script_of_the_run", path)
-    if spec is None or not Path(path).is_file():
+    if Path(path).suffix != ".py" or not Path(path).is_file():
         raise UsageError(f"--script: {path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
     sys.path.insert(0, str(Path(path).parent))  # as for a program
-    spec.loader.exec_module(module)
+    module = SimpleNamespace(**runpy.run_path(path, run_name="script_of_the_run"))
+    if not (hasattr(module, "QNetwork") and hasattr(module, "evaluate")):
+        raise UsageError(f"--script: {path} must have QNetwork and evaluate, as our scripts have")
     return module
 
 
@@ -212,10 +217,7 @@ def play(args, module, q_network, env):
 
 
 def describe(values):
-    """Mean, standard deviation, values, and a 95 % interval of the mean, None for a single value.
-
-    The interval is a bootstrap's, always the same for the same values.
-    """
+    """Mean, deviation, values, and a bootstrap's 95 % interval of the mean, None for one value."""
     values = np.array(values, np.float64)
     interval = None
     if len(values) > 1:

@@ -7,6 +7,7 @@ and looks at all of it. Nothing here knows of teams.
 import contextlib
 import functools
 import importlib
+import inspect
 import math
 import multiprocessing
 import pkgutil
@@ -22,17 +23,11 @@ from tqdm import tqdm
 
 from cleanmarl import UsageError, check_name
 
-FAMILIES = {
-    "mpe": "mpe2",
-    "atari": "pettingzoo.atari",
-    "butterfly": "pettingzoo.butterfly",
-    "classic": "pettingzoo.classic",
-    "sisl": "pettingzoo.sisl",
-}
+FAMILIES = {name: f"pettingzoo.{name}" for name in ("atari", "butterfly", "classic", "sisl")}
+FAMILIES["mpe"] = "mpe2"
 NOT_PARALLEL = (
-    "must have a function parallel_env() that returns a ParallelEnv; for an AEC environment, in "
-    "which agents act one by one, return it through turn_based_aec_to_parallel or aec_to_parallel "
-    "of pettingzoo.utils.conversions"
+    "must have a function parallel_env() that returns a ParallelEnv; an AEC environment becomes "
+    "one by turn_based_aec_to_parallel or aec_to_parallel of pettingzoo.utils.conversions"
 )
 STEP_LIMIT = "an episode that had not ended is truncated (--max-episode-steps), as will be others"
 CHECK_STEPS = 200
@@ -68,6 +63,7 @@ def make_parallel_env(env_name, env_family, render_mode=None, seed=0, check=Fals
     it, and is then the same in training, evaluation and filming.
     """
     parallel_env = find_parallel_env(env_name, env_family)
+    problem = f"--env-name: {env_name}"
     wanted = render_mode or "rgb_array"
     try:
         env = parallel_env(render_mode=wanted)
@@ -77,14 +73,20 @@ def make_parallel_env(env_name, env_family, render_mode=None, seed=0, check=Fals
         can_draw = False
         reason = f": {error!r}"
     if render_mode is not None and not can_draw:
-        raise UsageError(f"--env-name: {env_name} cannot be drawn as {wanted!r}{reason}")
+        raise UsageError(f"{problem} cannot be drawn as {wanted!r}{reason}")
     if not can_draw:
         env = parallel_env()  # raises what is a bug in any case
     methods = ("reset", "step", "observation_space", "action_space")
     is_complete = all(callable(getattr(env, method, None)) for method in methods)
     if not is_complete or hasattr(env, "agent_iter"):
-        raise UsageError(f"--env-name: {env_name} {NOT_PARALLEL}")
-    env.reset(seed=seed)  # first: some environments have no agents or spaces before it
+        raise UsageError(f"{problem} {NOT_PARALLEL}")
+    try:
+        inspect.signature(env.reset).bind(seed=seed, options=None)
+    except TypeError as error:
+        raise UsageError(f"{problem} must have reset(seed=None, options=None)") from error
+    except ValueError:  # Python cannot tell the signature
+        pass
+    env.reset(seed=seed, options=None)  # some environments have no agents or spaces before it
     check_spaces(env, env_name)
     if check:
         check_episode(env, env_name, seed)
@@ -139,15 +141,25 @@ def split(space, observation, info):
         mask = observation.get("action_mask")
     if mask is None and info:
         mask = info.get("action_mask")
+    if isinstance(space, gym.spaces.Dict) and len(space) == 1:
+        ((key, space),) = space.items()  # the only entry beside the mask
+        observation = observation[key]
+    elif isinstance(observation, dict) and not isinstance(space, gym.spaces.Dict):
+        observation = observation["observation"]  # the space is that of this entry alone
     if type(space) is gym.spaces.Box:
         return np.ravel(observation), mask  # gym.spaces.flatten would cast to the space's dtype
+    is_category = isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete)
+    if is_category and not space.contains(observation):  # -1 would be the last one
+        raise ValueError(f"{observation} is not in {space}")
     return gym.spaces.flatten(space, observation), mask  # leaves out what `space` does not have
 
 
 def has_state(env):
     """Whether a parallel environment has a ``state()``. A bug inside of it is raised."""
-    if not callable(getattr(getattr(env, "unwrapped", env), "state", None)):
-        return False  # in rps_v2 it is a dictionary
+    state = getattr(env, "state", None)
+    inner_state = getattr(getattr(env, "unwrapped", env), "state", state)
+    if not (callable(state) and callable(inner_state)):
+        return False  # in rps_v2 it is a dictionary, behind a wrapper's method
     try:
         env.state()
     except NotImplementedError:
@@ -159,8 +171,9 @@ def find_max_cycles(env):
     """The length of an episode, where an environment says it as PettingZoo's own do."""
     inner = getattr(env, "unwrapped", env)
     for holder in (inner, getattr(inner, "env", None)):
-        if isinstance(getattr(holder, "max_cycles", None), int):
-            return holder.max_cycles
+        max_cycles = getattr(holder, "max_cycles", None)
+        if isinstance(max_cycles, int) and max_cycles > 0:
+            return max_cycles
     return math.inf
 
 
@@ -169,8 +182,8 @@ def close(env):
     try:
         env.close()
     except (Exception, SystemExit) as error:
-        warn(f"the environment has failed to close: {error!r}")
-        traceback.print_exc(chain=False)
+        trace = "".join(traceback.format_exception(error, chain=False))
+        warn(f"the environment has failed to close: {error!r}\n{trace}")
 
 
 # The check
@@ -230,16 +243,19 @@ class Check:
         rng = np.random.default_rng(0)
         deadline = time.monotonic() + CHECK_SECONDS
         names = ("observations", "infos")
-        observations, infos = self.look_at_result("reset()", names, self.env.reset(seed=0))
+        result = self.env.reset(seed=0, options=None)
+        observations, infos = self.look_at_result("reset()", names, result)
         self.require(self.env.agents, "has no agents after reset(): expected those who play")
         masks = self.look_at_agents(self.env.agents, observations, infos)
         names = ("observations", "rewards", "terminations", "truncations", "infos")
+        playing = self.env.agents
         num_steps = 0
-        while masks and num_steps < CHECK_STEPS and time.monotonic() < deadline:
+        while playing and num_steps < CHECK_STEPS and time.monotonic() < deadline:
             actions = {}
-            for agent, mask in masks.items():
+            for agent in self.env.agents:
                 first_action = self.env.action_space(agent).start
-                actions[agent] = int(first_action + rng.choice(np.flatnonzero(mask)))
+                allowed = np.flatnonzero(masks.get(agent, [1]))  # action 0 of those who are out
+                actions[agent] = int(first_action + rng.choice(allowed))
             result = self.look_at_result("step()", names, self.env.step(actions))
             observations, rewards, terminations, truncations, infos = result
             num_steps += 1
@@ -250,14 +266,10 @@ class Check:
             for name, flags in (("terminations", terminations), ("truncations", truncations)):
                 for agent, flag in flags.items():
                     self.look_at_numbers(f"{name} of {agent!r}", flag, size=1)
-            # At a time limit those who are cut off observe once more, to bootstrap from.
-            observing = []
-            for agent in dict.fromkeys([*self.env.agents, *actions]):
-                plays = agent in self.env.agents or truncations.get(agent)
-                if plays and not terminations.get(agent):
-                    observing.append(agent)
-            masks = self.look_at_agents(observing, observations, infos)
-            masks = {agent: masks[agent] for agent in self.env.agents if agent in masks}
+            # At the end those who are cut off observe once more, to bootstrap from.
+            cut_off = [a for a in actions if truncations.get(a) and not terminations.get(a)]
+            playing = [a for a in self.env.agents if not (a in cut_off or terminations.get(a))]
+            masks = self.look_at_agents(playing or cut_off, observations, infos)
         if num_steps > 1 and not self.something_changes:
             warn(f"{self.name}: all observations are equal in the {num_steps} steps of the check")
 
@@ -313,12 +325,13 @@ class Check:
 
     def look_at_agent(self, agent, observation, info):
         """Look at what an agent observes. Returns its action mask."""
+        fits = isinstance(info, dict | None)
+        self.require(fits, f"gives {info} for the info of {agent!r}: expected a dictionary")
         what = f"the observation of {agent!r}"
         space = without_mask(self.env.observation_space(agent))
         try:
             features, mask = split(space, observation, info)
-            is_category = isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete)
-            fits = not is_category or space.contains(observation)  # -1 would be the last one
+            fits = True
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             fits = False
         shown = repr(observation).splitlines()[0][:80]

@@ -383,7 +383,7 @@ if __name__ == "__main__":
     script = Path(__file__).stem
     # This gives signals a stack of their own. Without one, a signal that comes during the backward
     # pass of torch's LSTM spoils the heap on CPUs with AVX-512, and a run aborts while it saves.
-    faulthandler.enable()
+    faulthandler.enable(file=2)  # stderr
 
     # Bad input ends the program here, with one line, before a folder is made.
     try:

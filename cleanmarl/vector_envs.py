@@ -45,14 +45,9 @@ def make_vector_env(
         limit = min(arguments["max_episode_steps"], max_episode_steps)
         arguments["max_episode_steps"] = limit
         return Battles(gym.make_vec(**arguments, num_envs=num_envs), agent_ids, seed)
-    env_args = {
-        "env_type": env_type,
-        "env_name": env_name,
-        "env_family": env_family,
-        "agent_ids": agent_ids,
-        "max_episode_steps": max_episode_steps,
-    }
-    return Workers([partial(make_worker, env_args, seed, i) for i in range(num_envs)])
+    args = (env_type, env_name, env_family, agent_ids)
+    make_one = partial(make_worker, args, max_episode_steps, seed)
+    return Workers([partial(make_one, i) for i in range(num_envs)])
 
 
 class Battles(gym.vector.VectorWrapper):
@@ -163,7 +158,7 @@ class Worker(gym.Wrapper):
     step = plain_errors()(gym.Wrapper.step)
 
 
-def make_worker(env_args, seed, i):
+def make_worker(args, max_episode_steps, seed, i):
     """Make environment i. gymnasium also makes the first one in the main process, to look at it."""
     if multiprocessing.parent_process() is not None:
         # Only the main process decides when to stop, and ends its workers.
@@ -174,4 +169,4 @@ def make_worker(env_args, seed, i):
         random.seed(worker_seed)
         np.random.seed(worker_seed)
         torch.manual_seed(worker_seed)
-    return Worker(make_env(**env_args, seed=seed + i))
+    return Worker(make_env(*args, seed + i, max_episode_steps=max_episode_steps))

@@ -299,6 +299,7 @@ def test_environments_that_want_a_seed(figures, tmp_path, monkeypatch):
 def test_an_environment_that_ends_the_program(evaluate, tmp_path, monkeypatch):
     run = save(tmp_path / "run", CLOCK)
     monkeypatch.setattr(clock, "parallel_env", foreign.Exits)
+    monkeypatch.setattr(foreign.Exits, "where", "step")
     with pytest.raises(RuntimeError, match=r"called sys\.exit\(\)"):
         evaluate(run, *CLOCK_NAMED)
 
@@ -485,6 +486,8 @@ def test_files_that_are_no_models(make, evaluate, tmp_path, monkeypatch):
         ("hidden_dim", 3 * 10**6),  # would fill the memory
         ("max_episode_steps", 0),
         ("max_episode_steps", "many"),
+        ("max_episode_steps", 1.5),
+        ("agent_ids", "no"),
         ("env_type", 3),
     ],
 )

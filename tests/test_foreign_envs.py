@@ -113,6 +113,7 @@ def test_the_check_names_the_agent_and_what_was_expected(name, words, make):
 
 MADE = [
     ("NoAgents", ["no possible_agents"]),
+    ("SeedOnly", ["must have reset(seed=None, options=None)"]),
     ("NoEnvironment", ["must have a function parallel_env() that returns a ParallelEnv"]),
     ("SomeSpace", ["Sequence", "'agent_0'", "no fixed size"]),
     ("Graph", ["Graph", "'agent_0'", "no fixed size"]),
@@ -159,9 +160,11 @@ def test_the_check_says_nothing_of_good_ones(args, capsys):
     assert captured.out == ""
 
 
-@pytest.mark.parametrize(
-    "name", ["RewardOfOne", "SpacesLater", "Goal", "Endless", "WantsSeed", "NoSubclass"]
-)
+ODD = ["RewardOfOne", "SpacesLater", "Goal", "Endless", "WantsSeed", "NoSubclass"]
+ODD += ["KeepsAgents", "KeepsTheDead", "CutOffEarly", "MaskBesideBox", "HalvesBesideMask"]
+
+
+@pytest.mark.parametrize("name", ODD)
 def test_odd_ones_that_work(name, make):
     env = make(name, check=True)
     for _ in range(3):
@@ -264,6 +267,38 @@ def test_what_has_no_state(name, make):
             continue
         assert not env.has_state
         assert env.observation_space["state"].shape == (12,)
+
+
+class Around:
+    """A wrapper that is no subclass of PettingZoo's, with a state() if it is given one."""
+
+    def __init__(self, env, state):
+        self.unwrapped = env
+        for name in ("possible_agents", "reset", "step", "observation_space", "action_space"):
+            setattr(self, name, getattr(env, name))
+        if state is not None:
+            self.state = state
+
+    @property
+    def agents(self):
+        return self.unwrapped.agents
+
+
+class HasState(Clock):
+    def state(self):
+        return np.ones(2)
+
+
+@pytest.mark.parametrize(("state", "size"), [(lambda: np.ones(7), 7), (None, 12)])
+def test_the_state_is_that_of_the_outer_wrapper(state, size, make):
+    env = make(lambda: Around(HasState(), state), check=True)
+    assert env.observation_space["state"].shape == (size,)
+
+
+def test_numbers_beside_a_mask_are_not_cut_to_the_dtype_of_their_space(make):
+    for name in ("MaskBesideBox", "HalvesBesideMask"):
+        observation, _ = make(name, agent_ids=False).reset()
+        assert observation["obs"].tolist() == [[0.5, 0.5]] * 2
 
 
 def test_a_bug_in_the_state_of_a_wrapper_is_shown(make):

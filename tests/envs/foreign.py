@@ -396,6 +396,69 @@ class NoSubclass:
         pass
 
 
+class KeepsAgents(Clock):
+    """`agents` stays full when the episode is over, and a step after that is an error."""
+
+    def step(self, actions):
+        assert self.t < self.limit
+        results = super().step(actions)
+        self.agents = list(self.possible_agents)
+        return results
+
+
+class KeepsTheDead(Clock):
+    """agent_1 is terminated and stays in `agents`, where it must have an action."""
+
+    def __init__(self):
+        super().__init__(leaves=())
+
+    def step(self, actions):
+        observations, rewards, terminations, truncations, infos = super().step(actions)
+        terminations["agent_1"] = self.t >= 2
+        return observations, rewards, terminations, truncations, infos
+
+
+class CutOffEarly(Clock):
+    """agent_1 is cut off without a last observation while the others play on."""
+
+    def __init__(self):
+        super().__init__(leaves=())
+
+    def step(self, actions):
+        observations, rewards, terminations, truncations, infos = super().step(actions)
+        if self.t == 2:
+            self.agents.remove("agent_1")
+            del observations["agent_1"]
+            truncations["agent_1"] = True
+        return observations, rewards, terminations, truncations, infos
+
+
+class SeedOnly(Clock):
+    """`reset` takes no options."""
+
+    def reset(self, seed=None):
+        return super().reset(seed)
+
+
+class MaskBesideBox(Goal):
+    """The space is that of the entry beside the mask alone."""
+
+    beside_mask = {"observation": 0.5}
+
+    def observation_space(self, agent):
+        return gym.spaces.Box(0, 9, (2,), np.float32)
+
+
+class HalvesBesideMask(Goal):
+    """Observes halves in a space of integers, beside a mask."""
+
+    beside_mask = {"board": 0.5}
+
+    def observation_space(self, agent):
+        board = gym.spaces.Box(0, 9, (2,), np.int8)
+        return gym.spaces.Dict(board=board, action_mask=gym.spaces.MultiBinary(3))
+
+
 class NoEnvironment(ParallelEnv):
     """Has nothing of what the API asks for."""
 
