@@ -164,7 +164,7 @@ def make_worker(args, max_episode_steps, seed, i):
         # Only the main process decides when to stop, and ends its workers.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        # No two processes draw the same: the check is 0, worker i is i + 1.
+        # No two processes draw the same.
         worker_seed = int(np.random.SeedSequence([seed, i + 1]).generate_state(1)[0])
         random.seed(worker_seed)
         np.random.seed(worker_seed)
