@@ -1,7 +1,7 @@
 """Parallel environments of PettingZoo, of MPE and of your own: found by name, and checked.
 
-Anybody may have written them, so what they return is not taken on trust: the check plays one episode
-and looks at all of it. Nothing here knows of teams.
+Anybody may have written them, so what they return is not taken on trust: the check plays one
+episode and looks at all of it. Nothing here knows of teams.
 """
 
 import contextlib
