@@ -1,4 +1,4 @@
-"""All four scripts train on environments that others have written, where their packages are.
+"""The scripts train on environments that others have written, where their packages are.
 
 pip install rware "pettingzoo[butterfly,sisl,classic]" supersuit magent2
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.helpers import REPO, SCRIPTS, run, scalars
+from tests.helpers import REPO, run, scalars
 
 CONNECT_FOUR = """
 from pettingzoo.classic import connect_four_v3
@@ -58,7 +58,7 @@ ENVIRONMENTS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", ["qmix", "qmix_multienvs"])  # here, and in processes
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_a_foreign_environment_is_trained_on(name, script, tmp_path):
     environment = ENVIRONMENTS[name]
@@ -68,9 +68,9 @@ def test_a_foreign_environment_is_trained_on(name, script, tmp_path):
     for module, source in ADAPTERS.items():
         (tmp_path / "adapters" / f"{module}.py").write_text(source)
     words = ["--env-type", "pz", "--env-name", environment.env_name]
-    words += ["--env-family", environment.env_family, "--total-timesteps", 600]
+    words += ["--env-family", environment.env_family, "--total-timesteps", 300]
     words += ["--batch-size", 2, "--buffer-size", 20, "--log-every", 1, "--num-eval-ep", 1]
-    words += ["--max-episode-steps", 100]
+    words += ["--max-episode-steps", 50]
     if script == "qmix_multienvs":
         words += ["--num-envs", 2]
     run(script, *words, cwd=tmp_path)
