@@ -52,6 +52,7 @@ NOT_RUN = {
     "RAY_ADDRESS=": "a cluster",
     "python docs/examples/sweep_optuna.py": "has a test of its own",
     "python benchmark/run.py smoke": "tests/test_benchmark.py runs it",
+    "python benchmark/plot.py smoke": "tests/test_benchmark.py runs it",
 }
 # Commands that are run shorter than they are written: what is appended.
 SHORTER = {
