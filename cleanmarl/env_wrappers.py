@@ -217,12 +217,12 @@ class PettingZooEnv(TeamEnv):
             env, self.obs_dims, self.action_dims, self.state_dim, agent_ids, seed, render_mode
         )
 
-    @foreign_envs.no_exit()
+    @foreign_envs.NoExit()
     def reset(self, *, seed=None, options=None):
         self.steps = 0
         return super().reset(seed=seed, options=options)
 
-    @foreign_envs.no_exit()
+    @foreign_envs.NoExit()
     def step(self, actions):
         acting = list(self.env.agents)
         joint_action = {}

@@ -34,15 +34,16 @@ CHECK_STEPS = 200
 CHECK_SECONDS = 5
 
 
-@contextlib.contextmanager
-def no_exit():
+class NoExit(contextlib.ContextDecorator):
     """A ``sys.exit()`` of an environment is an error, or the run would end with 0 and no word."""
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.code, int) and error.code > 128:
-            raise  # of this program's own handlers of signals
-        raise RuntimeError(f"the environment has called sys.exit(): {error.code}") from error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        is_ours = kind is SystemExit and error.code in (130, 143)  # of our handlers of signals
+        if kind is SystemExit and not is_ours:
+            raise RuntimeError(f"the environment has called sys.exit(): {error.code}") from error
 
 
 @functools.cache  # each line once
@@ -55,7 +56,7 @@ def warn(message):
 # By name
 
 
-@no_exit()
+@NoExit()
 def make_parallel_env(env_name, env_family, render_mode=None, seed=0, check=False):
     """Make a parallel environment, reset it with `seed`, and refuse what QMIX cannot train.
 
@@ -136,18 +137,17 @@ def split(space, observation, info):
 
     `space` is the one without the mask. The mask is in the observation or in the info.
     """
-    mask = None
+    mask = info.get("action_mask") if info else None
     if isinstance(observation, dict):
-        mask = observation.get("action_mask")
-    if mask is None and info:
-        mask = info.get("action_mask")
-    if isinstance(space, gym.spaces.Dict) and len(space) == 1:
-        ((key, space),) = space.items()  # the only entry beside the mask
-        observation = observation[key]
-    elif isinstance(observation, dict) and not isinstance(space, gym.spaces.Dict):
-        observation = observation["observation"]  # the space is that of this entry alone
+        mask = observation.get("action_mask", mask)
+        if not isinstance(space, gym.spaces.Dict):
+            observation = observation["observation"]  # the space is that of this entry alone
+        elif len(space) == 1:
+            ((key, space),) = space.items()  # the only entry beside the mask
+            observation = observation[key]
     if type(space) is gym.spaces.Box:
-        return np.ravel(observation), mask  # gym.spaces.flatten would cast to the space's dtype
+        # gym.spaces.flatten would cast to the space's dtype.
+        return np.asarray(observation).ravel(), mask
     is_category = isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete)
     if is_category and not space.contains(observation):  # -1 would be the last one
         raise ValueError(f"{observation} is not in {space}")
