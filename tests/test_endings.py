@@ -259,7 +259,7 @@ def test_what_holds_no_weights_is_refused_in_one_line(path, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("env", [LBF, SPREAD, SMACLITE])
+@pytest.mark.parametrize("env", [SPREAD, SMACLITE])
 def test_a_killed_run_that_is_resumed_equals_one_that_was_not(env, tmp_path):
     script = tmp_path / "my_resume.py"
     shutil.copy(REPO / "cleanmarl" / "qmix.py", script)

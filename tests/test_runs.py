@@ -31,7 +31,6 @@ from tests.helpers import (
 
 SMACLITE = ("--env-type", "smaclite", "--env-name", "3m")
 SKIRMISH = ("--env-type", "smaclite", "--env-name", REPO / "tests" / "maps" / "skirmish.json")
-PURSUIT = ("--env-type", "pz", "--env-family", "sisl", "--env-name", "pursuit_v5")
 TAGS = {
     "rollout/ep_reward",
     "rollout/ep_length",
@@ -65,7 +64,6 @@ def test_two_step_game(script, tmp_path, monkeypatch):
     [
         ("qmix", LBF, "lbf__Foraging-5x5-2p-1f-v3"),
         ("qmix", SPREAD, "pz__simple_spread_v3"),
-        ("qmix", PURSUIT, "pz__pursuit_v5"),
         *((script, SMACLITE, "smaclite__3m") for script in SCRIPTS),
     ],
 )
