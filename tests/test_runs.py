@@ -69,8 +69,6 @@ def test_two_step_game(script, tmp_path, monkeypatch):
 )
 def test_every_metric_is_logged(script, env, env_name, tmp_path, monkeypatch):
     args = words("--total-timesteps 600 --batch-size 4 --eval-steps 10")
-    if env == PURSUIT:  # an episode takes 500 steps
-        args = words("--total-timesteps 600 --batch-size 1 --num-eval-ep 1")
     run_here(script, *env, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     logged = scalars(tmp_path)
     battles = {"rollout/battle_won", "eval/battle_won"} if env == SMACLITE else set()
