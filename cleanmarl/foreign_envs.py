@@ -46,6 +46,18 @@ class NoExit(contextlib.ContextDecorator):
             raise RuntimeError(f"the environment has called sys.exit(): {error.code}") from error
 
 
+@contextlib.contextmanager
+def keep_random_state():
+    """Leave the generators of Python, NumPy and torch as they were."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
 @functools.cache  # each line once
 def warn(message):
     """Write a line on stderr, above a progress bar. The main process speaks for its workers."""
@@ -214,17 +226,12 @@ def check_episode(env, name, seed):
     What cannot be right is a UsageError, what is odd but can be right a line on stderr. At the end
     `env` is reset with `seed`, and the generators of Python, NumPy and torch are as they were.
     """
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(0)
-    np.random.seed(0)
-    torch.manual_seed(0)
-    try:
+    with keep_random_state():
+        random.seed(0)
+        np.random.seed(0)
+        torch.manual_seed(0)
         Check(env, name).play()
         env.reset(seed=seed)
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
 
 
 class Check:

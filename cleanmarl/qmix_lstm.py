@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from cleanmarl import UsageError, __version__, boolean_flags
 from cleanmarl.env_wrappers import make_env
+from cleanmarl.foreign_envs import keep_random_state
 
 
 @dataclass
@@ -154,10 +155,6 @@ class Mixer(nn.Module):
         super().__init__()
         self.n_agents = n_agents
         self.hyper_dim = hyper_dim
-        # LayerNorm makes 0 of a state of one number, and a sign of one of two: none for them.
-        self.norm = nn.Identity()
-        if state_dim > 2:
-            self.norm = nn.LayerNorm(state_dim, elementwise_affine=False)
         self.hyper_w1 = nn.Linear(state_dim, n_agents * hyper_dim)
         self.hyper_b1 = nn.Linear(state_dim, hyper_dim)
         self.hyper_w2 = nn.Linear(state_dim, hyper_dim)
@@ -173,7 +170,8 @@ class Mixer(nn.Module):
         scale_init(self.hyper_v[-1], 0.1, bias=0)
 
     def forward(self, q_values, states):
-        states = self.norm(states)
+        # symlog: large numbers become small, and different states stay different.
+        states = states.sign() * states.abs().log1p()
         w1 = self.hyper_w1(states).abs()
         w1 = w1.unflatten(-1, (self.n_agents, self.hyper_dim))  # (..., n_agents, hyper_dim)
         b1 = self.hyper_b1(states)  # (..., hyper_dim)
@@ -200,29 +198,32 @@ class ReplayBuffer:
         self.episodes.append(tensors)
         self.reward_stats.update(np.array(episode["reward"], np.float64))
 
-    def sample(self, batch_size):
+    def sample(self, batch_size, rng):
         """Sample different episodes, padded with zeros to the longest: (batch, time, ...).
 
         `mask` (batch, time) is True for the real steps.
         """
-        episodes = random.sample(self.episodes, batch_size)
+        indices = rng.choice(len(self.episodes), batch_size, replace=False)
+        episodes = [self.episodes[i] for i in indices]
         batch = {}
         for key in episodes[0]:
             batch[key] = pad_sequence([episode[key] for episode in episodes], batch_first=True)
         lengths = torch.tensor([len(episode["reward"]) for episode in episodes])
         batch["mask"] = torch.arange(lengths.max()) < lengths.unsqueeze(-1)
-        if self.normalize_reward and self.reward_stats.var > 0:  # equal rewards stay as they are
-            std = self.reward_stats.var**0.5 + 1e-6
-            batch["reward"] = (batch["reward"] - self.reward_stats.mean) / std
+        mean = self.reward_stats.mean
+        std = self.reward_stats.var**0.5
+        # Rewards that are equal, but for rounding, stay as they are: their deviation is no scale.
+        if self.normalize_reward and std > 1e-3 * abs(mean):
+            batch["reward"] = (batch["reward"] - mean) / (std + 1e-6)
         return {key: value.to(self.device) for key, value in batch.items()}
 
 
-def select_actions(q_values, avail_actions, epsilon=0.0):
+def select_actions(q_values, avail_actions, epsilon=0.0, rng=None):
     """Epsilon-greedy over available actions: (..., n_agents, n_actions) -> (..., n_agents)."""
     if epsilon > 0:
         # Each agent explores for itself: the best of random values is a random available action.
-        explore = np.random.random((*q_values.shape[:-1], 1)) < epsilon  # (..., n_agents, 1)
-        random_values = np.random.random(q_values.shape)
+        explore = rng.random((*q_values.shape[:-1], 1)) < epsilon  # (..., n_agents, 1)
+        random_values = rng.random(q_values.shape)
         q_values = np.where(explore, random_values, q_values)
     return np.where(avail_actions, q_values, -np.inf).argmax(axis=-1)
 
@@ -278,6 +279,7 @@ def soft_update(target_parameters, parameters, polyak):
         target.lerp_(online, polyak)
 
 
+@keep_random_state()  # of environments that draw from the global generators
 @torch.inference_mode()
 def evaluate(env, q_network, num_episodes, device):
     """Play greedy episodes. Returns the metrics of the group `eval`."""
@@ -393,7 +395,7 @@ if __name__ == "__main__":
         fail(f"--device {args.device} is not available here: use cpu")
     try:
         check_args(args)
-        random.seed(args.seed)
+        random.seed(args.seed)  # for environments that draw from the global generators
         np.random.seed(args.seed)
         torch.manual_seed(args.seed)
         env_args = {
@@ -407,6 +409,11 @@ if __name__ == "__main__":
         env = make_env(**env_args, seed=args.seed)
     except UsageError as error:
         fail(error)
+
+    # Generators of the run's own: environments may seed the global ones. From the seed alone NumPy
+    # would make the generator that the environment has.
+    rng = np.random.default_rng([args.seed, 1])  # of exploration and replay
+    torch.manual_seed(args.seed)  # of the initial weights
 
     # Networks
     n_agents, obs_dim = eval_env.observation_space["obs"].shape
@@ -495,7 +502,7 @@ if __name__ == "__main__":
                 agent_obs = torch.as_tensor(obs["obs"], device=device)  # (n_agents, obs_dim)
                 q_values, hidden = q_network(agent_obs[None, None], hidden)  # a batch of one step
                 q_values = q_values[0, 0].cpu().numpy()
-            actions = select_actions(q_values, obs["avail_actions"], epsilon)
+            actions = select_actions(q_values, obs["avail_actions"], epsilon, rng)
             next_obs, reward, terminated, truncated, info = env.step(actions)
             global_step += 1
             progress.update()
@@ -518,7 +525,7 @@ if __name__ == "__main__":
                 if num_episodes == 1:
                     episode_limit = eval_env.unwrapped.max_episode_steps
                     report_memory(buffer, episode_limit, args.total_timesteps)
-                returns.append(sum(episode["reward"]))
+                returns.append(sum(map(float, episode["reward"])))
                 lengths.append(len(episode["reward"]))
                 if "battle_won" in info:
                     battles_won.append(info["battle_won"])
@@ -529,7 +536,7 @@ if __name__ == "__main__":
                 # Learn, as soon as the buffer holds a batch and then every train_freq episodes
                 has_batch = num_episodes >= args.batch_size
                 if has_batch and (num_episodes - args.batch_size) % args.train_freq == 0:
-                    batch = buffer.sample(args.batch_size)
+                    batch = buffer.sample(args.batch_size, rng)
                     if batch["actions"].numel() >= 4000:  # observations: here all cores pay
                         torch.set_num_threads(num_threads)
                     td_target = compute_td_target(

@@ -129,7 +129,7 @@ def test_networks_that_cannot_be_built_leave_no_folder(tmp_path, monkeypatch):
     def no_memory(*args, **kwargs):
         raise RuntimeError("not enough memory")
 
-    monkeypatch.setattr(torch.nn, "LayerNorm", no_memory)
+    monkeypatch.setattr(torch.nn, "Linear", no_memory)
     with pytest.raises(RuntimeError, match="memory"):
         run_here("qmix", *CLOCK, cwd=tmp_path, monkeypatch=monkeypatch)
     assert not list(tmp_path.iterdir())

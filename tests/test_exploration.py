@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from cleanmarl.env_wrappers import make_env
-from tests.helpers import CLOCK, WEATHER, module, run_here, scalars, words
+from tests.helpers import CLOCK, PZ, SCRIPTS, WEATHER, module, run_here, scalars, words
 
 
 def test_agents_explore_independently():
-    np.random.seed(0)
+    rng = np.random.default_rng(0)
     n = 40_000
     epsilon = 0.6
     q_values = np.broadcast_to([[3.0, 2, 1], [1, 2, 3]], (n, 2, 3))
     avail_actions = np.broadcast_to([[True, True, True], [True, True, False]], (n, 2, 3))
-    actions = module("qmix").select_actions(q_values, avail_actions, epsilon)
+    actions = module("qmix").select_actions(q_values, avail_actions, epsilon, rng)
     joint = np.zeros((3, 3))
     np.add.at(joint, tuple(actions.T), 1 / n)
     expected = np.outer([0.4 + 0.2, 0.2, 0.2], [0.3, 0.4 + 0.3, 0])
@@ -26,11 +26,11 @@ def test_agents_explore_independently():
 
 @pytest.mark.parametrize("epsilon", [0, 0.3, 1])
 def test_only_available_actions(epsilon):
-    np.random.seed(0)
-    q_values = np.random.randn(5000, 4, 6)
-    avail_actions = np.random.rand(5000, 4, 6) < 0.3
+    rng = np.random.default_rng(0)
+    q_values = rng.normal(size=(5000, 4, 6))
+    avail_actions = rng.random((5000, 4, 6)) < 0.3
     avail_actions[..., 2] = True
-    actions = module("qmix").select_actions(q_values, avail_actions, epsilon)[..., None]
+    actions = module("qmix").select_actions(q_values, avail_actions, epsilon, rng)[..., None]
     assert np.take_along_axis(avail_actions, actions, axis=-1).all()
     if epsilon == 0:
         taken = np.take_along_axis(q_values, actions, axis=-1)
@@ -46,14 +46,56 @@ def seed_everything():
 @pytest.mark.parametrize("script", ["qmix", "qmix_lstm"])
 def test_evaluation_leaves_the_random_numbers_of_training_alone(script):
     m = module(script)
-    env = make_env("pz", "clock", "tests.envs", seed=1)
-    q_network = m.QNetwork(8, 3, 16, 1)
+    # Its agents observe numbers of the global generators.
+    env = make_env("pz", "dice", "tests.envs", seed=1, max_episode_steps=4)
+    q_network = m.QNetwork(5, 2, 16, 1)
     seed_everything()
     metrics = m.evaluate(env, q_network, 3, torch.device("cpu"))
     after = (random.random(), np.random.random(), torch.rand(1))
     seed_everything()
     assert after == (random.random(), np.random.random(), torch.rand(1))
-    assert metrics == {"eval/ep_reward": 10, "eval/ep_length": 4, "eval/std_ep_reward": 0}
+    assert metrics == {"eval/ep_reward": 0, "eval/ep_length": 4, "eval/std_ep_reward": 0}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_another_evaluation_frequency_is_the_same_training(script, tmp_path, monkeypatch):
+    # The environment draws what agents observe from the global generators.
+    args = (*PZ, "dice", *words("--max-episode-steps 5 --total-timesteps 200 --batch-size 2"))
+    args += words("--exploration-fraction 0.5 --num-eval-ep 2 --eval-steps")
+    weights = []
+    for eval_steps in (1, 1000):
+        program = run_here(script, *args, eval_steps, cwd=tmp_path, monkeypatch=monkeypatch)
+        weights.append(torch.cat([parameter.flatten() for parameter in program["parameters"]]))
+        assert program["num_updates"] > 20
+    assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_environments_may_seed_the_global_generators(script, tmp_path, monkeypatch):
+    # `seeding` is `weather`, and seeds all generators whenever it is made or reset.
+    def play(name, seed):
+        args = (*PZ, name, *words("--total-timesteps 200 --batch-size 2 --seed"), seed)
+        args += words("--exploration-fraction 0.5 --learning-rate 0.01")
+        return run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+
+    expected = play("weather", 1)
+    program = play("seeding", 1)
+    other = play("seeding", 2)
+    assert program["num_updates"] > 10
+    pairs = zip(program["buffer"].episodes, expected["buffer"].episodes, strict=True)
+    assert all(torch.equal(one["actions"], same["actions"]) for one, same in pairs)
+    for same, one, different in zip(*(run["parameters"] for run in (expected, program, other))):
+        assert torch.equal(one, same)
+        assert not torch.equal(one, different)
+    first_actions = [run["buffer"].episodes[0]["actions"].tolist() for run in (program, other)]
+    assert first_actions[0] != first_actions[1]
+
+
+def test_exploration_has_another_generator_than_an_environment_of_its_seed(tmp_path, monkeypatch):
+    args = (*CLOCK, *words("--total-timesteps 1 --seed 3"))
+    program = run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    drawn = np.random.default_rng(3).random(1000)
+    assert not set(program["rng"].random(100)) & set(drawn)
 
 
 @pytest.mark.parametrize("script", ["qmix", "qmix_multienvs"])

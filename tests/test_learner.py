@@ -6,11 +6,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cleanmarl.qmix import Mixer
 from tests.helpers import (
+    SCRIPTS,
     batch_of,
     episode,
     gradients,
@@ -32,6 +33,74 @@ def random_mixer(seed, n_agents, state_dim, scale):
     for parameter in mixer.parameters():
         torch.nn.init.normal_(parameter, std=scale)
     return mixer
+
+
+def hypernetwork_inputs(mixer, states):
+    """What the layers of the hypernetwork read of these states."""
+    seen = []
+    hook = mixer.hyper_w1.register_forward_pre_hook(lambda layer, inputs: seen.extend(inputs))
+    mixer(torch.zeros(len(states), mixer.n_agents), states)
+    hook.remove()
+    return seen[0]
+
+
+numbers = st.floats(-1e6, 1e6, width=32, allow_subnormal=False)
+
+
+@settings(deadline=None)
+@given(st.lists(numbers, min_size=1, max_size=5), st.data())
+def test_the_hypernetwork_tells_different_states_apart(state, data):
+    # Scaled, shifted, or changed in one number, by more than float32 rounds.
+    change = data.draw(st.sampled_from(["scale", "shift", "one"]))
+    number = data.draw(numbers)
+    other = np.array(state)
+    if change == "scale":
+        other *= number
+    elif change == "shift":
+        other += number
+    else:
+        other[data.draw(st.integers(0, len(state) - 1))] = number
+    size = np.maximum(np.abs(state), np.abs(other))
+    assume((np.abs(other - state) > 1e-4 * size + 1e-6).any())
+    states = torch.tensor(np.array([state, other]), dtype=torch.float32)
+    first, second = hypernetwork_inputs(Mixer(2, len(state), 8), states)
+    assert torch.isfinite(first).all()
+    assert torch.isfinite(second).all()
+    assert not torch.equal(first, second)
+
+
+DAYS = np.arange(10)
+STATES = {
+    "one_hot": np.eye(10),
+    "number": np.stack([DAYS, 0 * DAYS, 0 * DAYS], axis=1),
+    "equal": np.stack([DAYS, DAYS, DAYS], axis=1),
+    "offset": np.stack([DAYS, 0 * DAYS + 5000, 0 * DAYS - 5000], axis=1),
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("form", STATES)
+def test_no_form_of_a_state_hides_what_it_says(form, script):
+    # Episodes of one step, paid as the day is, which only the state knows: 0 to 9, variance 8.25.
+    states = STATES[form].astype(np.float32)
+    stored = []
+    for day in DAYS:
+        trajectory = random_trajectory(np.random.default_rng(0), 1, state_dim=states.shape[1])
+        trajectory["states"][:] = states[day]
+        trajectory["reward"][:] = day
+        stored.append(trajectory)
+    batch = batch_of(script, stored)
+    torch.manual_seed(1)
+    m = module(script)
+    q_network = m.QNetwork(4, 3, 64, 1)
+    mixer = m.Mixer(3, states.shape[1], 64)
+    networks = (q_network, copy.deepcopy(q_network), mixer, copy.deepcopy(mixer))
+    parameters = [*q_network.parameters(), *mixer.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=0.005)
+    for _ in range(400):
+        loss = loss_of(script, networks, batch)
+        m.gradient_step(optimizer, parameters, loss, max_grad_norm=10)
+    assert loss < 0.1
 
 
 @settings(deadline=None, max_examples=30)
@@ -71,9 +140,10 @@ def test_mixer_starts_at_the_scale_of_the_agents_values(n_agents):
     torch.manual_seed(1)
     mixer = Mixer(n_agents, 48, 64)
     q_values, states = torch.rand(1000, n_agents), torch.randn(1000, 48)
-    q_total = mixer(q_values, states * 100)
-    assert q_total.abs().mean() < 4
-    assert torch.allclose(q_total, mixer(q_values, states), atol=1e-2)  # however large the state
+    assert 0.5 < mixer(q_values, states).abs().mean() < 2
+    # Coordinates of 8, and of 5,000.
+    assert mixer(q_values, states * 8).abs().mean() < 8
+    assert mixer(q_values, states * 5000).abs().mean() < 120
 
 
 @pytest.mark.parametrize("state_dim", [1, 2, 30])
@@ -272,8 +342,9 @@ def test_buffer_keeps_the_newest_episodes_and_samples_without_replacement(script
         trajectory = random_trajectory(np.random.default_rng(number), 1)
         trajectory["reward"][:] = number
         buffer.add(episode(script, trajectory))
-    assert sorted(buffer.sample(4)["reward"].ravel().tolist()) == [3, 4, 5, 6]
-    draws = [buffer.sample(2)["reward"].ravel().tolist() for _ in range(400)]
+    rng = np.random.default_rng(0)
+    assert sorted(buffer.sample(4, rng)["reward"].ravel().tolist()) == [3, 4, 5, 6]
+    draws = [buffer.sample(2, rng)["reward"].ravel().tolist() for _ in range(400)]
     assert all(a != b for a, b in draws)
     counts = np.bincount(np.array(draws, int).ravel())[3:]
     assert counts.min() > 140  # 200 expected, standard deviation 10
@@ -290,7 +361,7 @@ def test_normalized_rewards(script):
     rewards = np.concatenate([trajectory["reward"] for trajectory in stored]).astype(np.float64)
     newest = np.stack([trajectory["reward"] for trajectory in stored[-2:]])
     expected = (newest - rewards.mean()) / (rewards.std() + 1e-6)
-    sampled = buffer.sample(2)["reward"]
+    sampled = buffer.sample(2, rng)["reward"]
     assert np.allclose(np.sort(sampled, axis=None), np.sort(expected, axis=None), atol=1e-5)
 
 
@@ -303,10 +374,21 @@ def test_equal_rewards_stay_as_they_are_until_they_differ(script):
         trajectory = random_trajectory(np.random.default_rng(number), 3)
         trajectory["reward"][:] = values
         buffer.add(episode(script, trajectory))
-        sampled = buffer.sample(number)["reward"].unique().tolist()
+        sampled = buffer.sample(number, np.random.default_rng(0))["reward"].unique().tolist()
         if number < 3:
             assert sampled == [-0.5]
     assert sampled == pytest.approx([-1 / 8**0.5, 8**0.5], rel=1e-3)
+
+
+@pytest.mark.parametrize("script", LEARNERS)
+def test_rewards_that_differ_by_rounding_stay_as_they_are(script):
+    # A cost of a step, as a float32 clock measures it.
+    buffer = module(script).ReplayBuffer(4, True, torch.device("cpu"))
+    trajectory = random_trajectory(np.random.default_rng(0), 100)
+    trajectory["reward"] = -0.1 + np.linspace(-1e-7, 1e-7, 100, dtype=np.float32)
+    buffer.add(episode(script, trajectory))
+    sampled = buffer.sample(1, np.random.default_rng(0))["reward"].ravel()
+    assert torch.equal(sampled, torch.as_tensor(trajectory["reward"]))
 
 
 def test_lean_buffer_stores_about_half(tmp_path, monkeypatch):
