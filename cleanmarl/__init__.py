@@ -3,7 +3,7 @@
 import difflib
 import re
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 
 class UsageError(ValueError):
