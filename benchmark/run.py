@@ -36,7 +36,7 @@ PACKAGES = ("torch", "numpy", "numba", "gymnasium", "pettingzoo", "mpe2", "lbfor
 # What a run executes, to tell whether it is as committed.
 CODE = ("cleanmarl", "smaclite_jit", "tests/envs", "docs/examples")
 # What the scripts print: a line an evaluation, and how large the replay buffer can become.
-EVALUATION = re.compile(r"^step +([\d,]+)  .*eval/.* ([\d,]+) steps/s$", re.MULTILINE)
+EVALUATION = re.compile(r"^step +([\d,]+)  reward .* ([\d,]+) steps/s$", re.MULTILINE)
 BUFFER = re.compile(r"^replay buffer: .*up to ([\d,]+) MB", re.MULTILINE)
 TOTAL = re.compile(r"--total-timesteps[ =](\d+)")
 DEFAULT_TOTAL = 1_000_000  # of the scripts
@@ -155,7 +155,7 @@ class Run:
         }
         self.write_status()
         say(f"{self.name}: {self.command}")
-        self.reported = time.time()
+        self.reported = time.monotonic()
 
     def write_status(self):
         temporary = self.folder / "status.tmp"
@@ -189,7 +189,7 @@ class Process:
 
     def __init__(self, command, repo, folder):
         self.folder = folder
-        self.start = time.time()
+        self.start = time.monotonic()
         script, *arguments = shlex.split(command)[1:]
         # As if started in the root of the repository, but the run's own folder `runs` is here.
         python_path = [str(repo), os.environ.get("PYTHONPATH", "")]
@@ -225,7 +225,7 @@ class Process:
 
     def outcome(self):
         """What a run that has ended adds to its status."""
-        seconds = time.time() - self.start
+        seconds = time.monotonic() - self.start
         self.end()
         code = self.popen.returncode
         if code < 0:
@@ -283,9 +283,9 @@ def execute(runs, args, start, jobs, memory):
                     if not run.finish(outcome, process.read_log(), process.error):
                         failed.append(run)
                     continue
-                if time.time() - run.reported >= args.progress:
+                if time.monotonic() - run.reported >= args.progress:
                     say(f"{run.name}: {describe(process.read_log(), run.command)}")
-                    run.reported = time.time()
+                    run.reported = time.monotonic()
                 if run.buffer_size is None:  # only a run that has begun knows it, and says so
                     run.buffer_size = buffer_size(process.read_log())
                     others = [other for other in processes if other is not run]

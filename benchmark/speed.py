@@ -233,7 +233,7 @@ def measure_script(script, task, steps, words=(), threads=None):
             raise RuntimeError(last_line or f"{script}.py ended: {stop}") from stop
         finally:
             os.chdir("/")
-    whole = time.time() - program["start_time"]
+    whole = time.perf_counter() - program["start_time"]
     if program["num_updates"] == 0:
         raise RuntimeError(f"{script}.py has no update in {steps} steps of {task}: raise --steps")
     unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, kB on Linux

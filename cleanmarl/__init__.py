@@ -1,9 +1,19 @@
 """QMIX in four single-file scripts that share only this module and ``cleanmarl.env_wrappers``."""
 
 import difflib
+import os
 import re
+import shlex
+import signal
+import sys
+from pathlib import Path
 
 __version__ = "0.3.0"
+SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
+
+# A daemon has no streams. What is written there must not end a run.
+sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 class UsageError(ValueError):
@@ -17,10 +27,58 @@ def check_name(argument, value, names):
         raise UsageError(f"{argument}: there is no {value!r}; try {' or '.join(near)}")
 
 
-def boolean_flags(arguments):
-    """Write ``--double_q=True`` and ``--double_q=False`` of sweep tools as tyro reads them.
+def plain_arguments(arguments):
+    """Write ``--double_q=True`` of sweep tools, and ``1e6``, as tyro reads them.
 
-    They become ``--double_q`` and ``--no-double_q``. Returns the list of arguments.
+    The first becomes ``--double_q``, with False ``--no-double_q``. Returns the list of arguments.
     """
-    arguments = [re.sub("^--(.+)=true$", r"--\1", word, flags=re.I) for word in arguments]
-    return [re.sub("^--(.+)=false$", r"--no-\1", word, flags=re.I) for word in arguments]
+    plain = []
+    for word in arguments:
+        word = re.sub("^--(.+)=true$", r"--\1", word, flags=re.I)
+        word = re.sub("^--(.+)=false$", r"--no-\1", word, flags=re.I)
+        plain.append(re.sub("(?<![^=])[0-9]+e[0-9]$", lambda match: f"{float(match[0]):.0f}", word))
+    return plain
+
+
+# What ends a run: Ctrl-C, SIGTERM and a closed terminal. nohup has it ignore the last, a shell's &
+# the first, and Windows has no SIGHUP.
+SIGNALS = [getattr(signal, name, signal.SIGINT) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+SIGNALS = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+
+
+def on_signals(action):
+    """Say what the signals do that end a run: `stop`, SIG_IGN or SIG_DFL."""
+    for number in SIGNALS:
+        signal.signal(number, action)
+
+
+def stop(signal_number, frame):
+    """End the run at a signal: the `finally` of its loop saves what was learnt."""
+    on_signals(signal.SIG_IGN)  # a second one must not cut the saving off
+    sys.exit(128 + signal_number)
+
+
+def write_whole(path, data):
+    """Write a file whole or not at all. A full disk or a folder that is gone is one line."""
+    half = path.with_name(f"{path.name}.tmp")
+    try:
+        half.write_bytes(data)
+        half.replace(path)
+    except OSError as error:
+        sys.exit(f"{path} cannot be written: {error.strerror}")
+    finally:
+        half.unlink(missing_ok=True)  # room for another
+
+
+def play_command(run_dir, script, args, best):
+    """The command that plays the team of a run. `script` is the file that has trained it."""
+    words = ["python", "-m", "cleanmarl.evaluate", str(run_dir)]
+    if best:
+        words.append("--best")
+    # evaluate.py runs nobody's own code unless it is told to.
+    script = Path(script).resolve()
+    if script.parent != Path(__file__).parent or script.stem not in SCRIPTS:
+        words += ["--script", sys.argv[0]]
+    if args.env_type == "pz":
+        words += ["--env-family", args.env_family, "--env-name", args.env_name]
+    return shlex.join(words)

@@ -24,11 +24,9 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from cleanmarl import UsageError, boolean_flags
+from cleanmarl import SCRIPTS, UsageError, plain_arguments
 from cleanmarl.env_wrappers import make_env
 from cleanmarl.foreign_envs import FAMILIES
-
-SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
 
 
 @dataclass
@@ -260,7 +258,7 @@ def table(figures):
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, args=boolean_flags(sys.argv[1:]))
+    args = tyro.cli(Args, args=plain_arguments(sys.argv[1:]))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves no half a video either
     try:
         # stdout is for the figures: what scripts and environments print goes to stderr.

@@ -6,9 +6,13 @@ Paper: Rashid et al., 2018, https://arxiv.org/abs/1803.11485. docs/qmix.md expla
 In the shapes below, (...) is any leading dimensions: none when acting, (steps,) in a batch.
 """
 
+import contextlib
 import copy
+import errno
 import faulthandler
+import io
 import math
+import os
 import random
 import signal
 import sys
@@ -27,7 +31,15 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from cleanmarl import UsageError, __version__, boolean_flags
+from cleanmarl import (
+    UsageError,
+    __version__,
+    on_signals,
+    plain_arguments,
+    play_command,
+    stop,
+    write_whole,
+)
 from cleanmarl.env_wrappers import make_env
 from cleanmarl.foreign_envs import keep_random_state
 
@@ -195,6 +207,9 @@ class ReplayBuffer:
     def add(self, episode):
         """Store an episode, a dictionary of lists. In a full buffer it replaces the oldest."""
         tensors = {key: torch.as_tensor(np.array(values)) for key, values in episode.items()}
+        for key, tensor in tensors.items():
+            if not torch.isfinite(tensor).all():
+                sys.exit(f"{Path(__file__).name}: the environment gives {key} that is not finite")
         self.episodes.append(tensors)
         self.reward_stats.update(np.array(episode["reward"], np.float64))
 
@@ -310,9 +325,9 @@ def evaluate(env, q_network, num_episodes, device):
 
 
 def check_args(args):
-    """Raise a UsageError for an argument that is out of range."""
+    """Raise a UsageError for an argument that is out of range, or a folder that is read-only."""
     bounds = {
-        "buffer_size": (1, math.inf),
+        "buffer_size": (1, sys.maxsize),
         "total_timesteps": (1, math.inf),
         "gamma": (0, 1),
         "train_freq": (1, math.inf),
@@ -321,9 +336,9 @@ def check_args(args):
         "start_e": (0, 1),
         "end_e": (0, 1),
         "exploration_fraction": (0, 1),
-        "hidden_dim": (1, math.inf),
-        "hyper_dim": (1, math.inf),
-        "num_layers": (1, math.inf),
+        "hidden_dim": (1, 16384),
+        "hyper_dim": (1, 16384),
+        "num_layers": (1, 1000),
         "target_network_update_freq": (1, math.inf),
         "polyak": (0, 1),
         "tbptt": (1, math.inf),
@@ -338,6 +353,9 @@ def check_args(args):
         if not low <= value <= high:
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag} {value} is out of range: give one from {low} to {high}")
+    runs = Path("runs") if Path("runs").exists() else Path()
+    if not (runs.is_dir() and os.access(runs, os.W_OK)):
+        raise UsageError(f"{runs.absolute()} is no folder that can be written: start elsewhere")
 
 
 def load_weights(path, q_network, mixer):
@@ -347,6 +365,8 @@ def load_weights(path, q_network, mixer):
         saved = torch.load(file, map_location="cpu", weights_only=True)
         q_network.load_state_dict(saved["q_network"])
         mixer.load_state_dict(saved["mixer"])
+        if not all(w.isfinite().all() for w in [*q_network.parameters(), *mixer.parameters()]):
+            raise ValueError("nan or inf among the weights")
     except Exception as error:
         # torch's last line names a layer and both sizes.
         reason = f"{type(error).__name__}: {error}".splitlines()[-1].strip()
@@ -368,10 +388,12 @@ def report_memory(buffer, episode_limit, total_timesteps):
         tqdm.write(f"warning: {problem}: {hint}", file=sys.stderr)
 
 
-def stop(signal_number, frame):
-    """End the run at a signal as Ctrl-C does: the `finally` of the loop saves what was learnt."""
-    signal.signal(signal_number, signal.SIG_IGN)  # a second one must not cut the saving off
-    sys.exit(128 + signal_number)
+def report_short_run(batch_size, episode_limit, total_timesteps):
+    """Warn if the steps may end before there is a batch to learn from."""
+    if total_timesteps < batch_size * episode_limit < math.inf:
+        problem = f"--total-timesteps {total_timesteps} may end before there is a batch"
+        reason = f"{batch_size} episodes of up to {episode_limit} steps"
+        tqdm.write(f"warning: {problem}, {reason}: nothing is learnt before", file=sys.stderr)
 
 
 def fail(message):
@@ -381,7 +403,8 @@ def fail(message):
 
 
 if __name__ == "__main__":
-    args = tyro.cli(Args, args=boolean_flags(sys.argv[1:]))
+    on_signals(signal.SIG_DFL)  # no traceback of a compiler that is interrupted
+    args = tyro.cli(Args, description=__doc__, args=plain_arguments(sys.argv[1:]))
     script = Path(__file__).stem
     # This gives signals a stack of their own. Without one, a signal that comes during the backward
     # pass of torch's LSTM spoils the heap on CPUs with AVX-512, and a run aborts while it saves.
@@ -409,6 +432,9 @@ if __name__ == "__main__":
         env = make_env(**env_args, seed=args.seed)
     except UsageError as error:
         fail(error)
+
+    episode_limit = eval_env.unwrapped.max_episode_steps
+    report_short_run(args.batch_size, episode_limit, args.total_timesteps)
 
     # Generators of the run's own: environments may seed the global ones. From the seed alone NumPy
     # would make the generator that the environment has.
@@ -453,14 +479,14 @@ if __name__ == "__main__":
             config=vars(args),
             sync_tensorboard=True,
         )
-    run_dir = Path("runs", run_name)
+    run_dir = Path("runs", run_name).absolute()  # an environment may go to another folder
     writer = SummaryWriter(str(run_dir), flush_secs=10)
     rows = "\n".join(f"|{name}|{value}|" for name, value in vars(args).items())
     writer.add_text("arguments", f"|argument|value|\n|-|-|\n{rows}")
     writer.add_text("version", __version__)
 
     def save(file_name):
-        """Save weights and arguments. Renaming the file when it is complete leaves no half one."""
+        """Save weights and arguments."""
         model = {
             "script": script,
             "version": __version__,
@@ -468,10 +494,11 @@ if __name__ == "__main__":
             "q_network": q_network.state_dict(),
             "mixer": mixer.state_dict(),
         }
-        torch.save(model, run_dir / f"{file_name}.tmp")
-        (run_dir / f"{file_name}.tmp").replace(run_dir / file_name)
+        file = io.BytesIO()
+        torch.save(model, file)
+        write_whole(run_dir / file_name, file.getvalue())
 
-    start_time = time.time()
+    start_time = time.perf_counter()
     exploration_steps = args.exploration_fraction * args.total_timesteps
     global_step = 0
     num_episodes = 0
@@ -494,7 +521,7 @@ if __name__ == "__main__":
     try:
         obs, _ = env.reset()
         hidden = None  # of the LSTM: zero
-        signal.signal(signal.SIGTERM, stop)  # after the environments, which may install handlers
+        on_signals(stop)  # after the environments, which may install handlers
         while global_step < args.total_timesteps:
             # Act
             epsilon = np.interp(global_step, (0, exploration_steps), (args.start_e, args.end_e))
@@ -523,7 +550,6 @@ if __name__ == "__main__":
                 buffer.add(episode)
                 num_episodes += 1
                 if num_episodes == 1:
-                    episode_limit = eval_env.unwrapped.max_episode_steps
                     report_memory(buffer, episode_limit, args.total_timesteps)
                 returns.append(sum(map(float, episode["reward"])))
                 lengths.append(len(episode["reward"]))
@@ -567,7 +593,6 @@ if __name__ == "__main__":
 
             # Log
             finished = global_step >= args.total_timesteps
-            steps_per_second = global_step / (time.time() - start_time)
             if len(returns) >= args.log_every or (finished and returns):
                 writer.add_scalar("rollout/ep_reward", np.mean(returns), global_step)
                 writer.add_scalar("rollout/ep_length", np.mean(lengths), global_step)
@@ -583,6 +608,7 @@ if __name__ == "__main__":
                     writer.add_scalar("train/loss", np.mean(losses), global_step)
                     writer.add_scalar("train/grads", np.mean(grad_norms), global_step)
                 writer.add_scalar("train/num_updates", num_updates, global_step)
+                steps_per_second = global_step / (time.perf_counter() - start_time)
                 writer.add_scalar("time/sps", steps_per_second, global_step)
                 returns.clear()
                 lengths.clear()
@@ -594,29 +620,44 @@ if __name__ == "__main__":
                 metrics = evaluate(eval_env, q_network, args.num_eval_ep, device)
                 for tag, value in metrics.items():
                     writer.add_scalar(tag, value, global_step)
-                words = "  ".join(f"{tag} {value:.2f}" for tag, value in metrics.items())
-                progress.write(f"step {global_step:9,d}  {words}  {steps_per_second:,.0f} steps/s")
-                sys.stdout.flush()  # a file has the line at once
+                line = f"step {global_step:9,d}  reward {metrics['eval/ep_reward']:.2f}"
+                line += f"  length {metrics['eval/ep_length']:.1f}"
                 if "eval/battle_won" in metrics:
+                    line += f"  won {metrics['eval/battle_won']:.2f}"
                     score_tag = "eval/battle_won"
+                steps_per_second = global_step / (time.perf_counter() - start_time)
+                progress.write(f"{line}  {steps_per_second:,.0f} steps/s")
+                sys.stdout.flush()  # a file has the line at once
                 score = np.float32(metrics[score_tag])  # so that rounding errors decide no tie
                 if score >= best_score:  # the later one wins a tie
                     if args.save_model:
                         save("best_model.pt")
                     best_score = score
-    except KeyboardInterrupt:
-        sys.exit(130)  # 128 + SIGINT, as in a shell
+        writer.flush()  # here a full disk is still an error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # an environment's own
+            raise
+        sys.exit(f"{script}.py: {run_dir} cannot be written: {error.strerror}")
     finally:
+        on_signals(signal.SIG_IGN)  # none must cut the saving off
         progress.close()
-        if args.save_model:
-            save("model.pt")
-        writer.close()
-        env.close()
-        eval_env.close()
-        if best_score > -math.inf:
-            scores = f"{score_tag} {score:.2f} in the last evaluation, {best_score:.2f} in the best"
+        try:
+            if args.save_model:
+                save("model.pt")
+        finally:
+            with contextlib.suppress(OSError):
+                writer.close()
+            env.close()
+            eval_env.close()
+            if best_score > -math.inf:
+                scores = f"{score:.2f} in the last evaluation, {best_score:.2f} in the best"
+                print(f"{score_tag} {scores}")
+            if num_updates == 0:
+                print(f"no update: {num_episodes} of --batch-size {args.batch_size} episodes ended")
             # An interrupted run has gone on learning since its last evaluation.
             is_best = finished and score == best_score
-            better = run_dir if is_best else f"{run_dir} --best"
-            play = f"; the better team: python -m cleanmarl.evaluate {better}"
-            print(scores + (play if args.save_model else ""))
+            better = run_dir / ("model.pt" if is_best else "best_model.pt")
+            if num_updates > 0 and better.exists():
+                play = play_command(run_dir, __file__, args, best=not is_best)
+                print(f"the better team: {play}")
+            on_signals(signal.SIG_DFL)  # wandb may still be uploading

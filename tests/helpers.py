@@ -3,6 +3,7 @@
 import importlib
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from cleanmarl import SIGNALS
 
 REPO = Path(__file__).parent.parent
 SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
@@ -51,7 +54,12 @@ def run_here(script, *args, cwd, monkeypatch):
     """Run a script in this process and return its globals: what it has collected and learnt."""
     monkeypatch.chdir(cwd)
     monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, args)])
-    return runpy.run_path(str(REPO / "cleanmarl" / f"{script}.py"), run_name="__main__")
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        return runpy.run_path(str(REPO / "cleanmarl" / f"{script}.py"), run_name="__main__")
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def run_dir(cwd):

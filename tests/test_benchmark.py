@@ -190,7 +190,7 @@ def test_only_what_is_unfinished_runs_again(smoke):
     before = smoke.failing["statuses"]["qmix/seed1"]
     assert smoke.whole["statuses"]["qmix/seed1"] == before
     assert "qmix  seed 2: finished after" in output
-    assert re.search(r"seed \d: step .* eval/ep_reward .* steps/s, \d:\d\d:\d\d left", output)
+    assert re.search(r"seed \d: step .* reward .* steps/s, \d:\d\d:\d\d left", output)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import pytest
 import tyro
 
-from cleanmarl import UsageError, boolean_flags, check_name
+from cleanmarl import UsageError, check_name, plain_arguments
 from cleanmarl.qmix import Args
 from tests.helpers import words
 
@@ -17,18 +17,20 @@ from tests.helpers import words
         ("--agent_ids=FALSE --seed=0", "--no-agent_ids --seed=0"),
         ("--double-q --no-agent-ids --seed 1", "--double-q --no-agent-ids --seed 1"),
         ("--env-name=truest --gamma=1", "--env-name=truest --gamma=1"),
+        ("--total-timesteps 1e6 --buffer-size=2e3", "--total-timesteps 1000000 --buffer-size=2000"),
+        ("--env-name map_1e6 --learning-rate 1e-4", "--env-name map_1e6 --learning-rate 1e-4"),
         ("", ""),
     ],
 )
-def test_booleans_as_sweep_tools_write_them(given, expected):
-    assert boolean_flags(words(given)) == list(words(expected))
+def test_arguments_as_sweep_tools_and_people_write_them(given, expected):
+    assert plain_arguments(words(given)) == list(words(expected))
 
 
 @pytest.mark.parametrize("double_q", [False, True])
 @pytest.mark.parametrize("agent_ids", [False, True])
 def test_booleans_reach_the_arguments(double_q, agent_ids):
     given = [f"--double_q={double_q}", f"--agent_ids={agent_ids}", "--hidden_dim=5"]
-    args = tyro.cli(Args, args=boolean_flags(given))
+    args = tyro.cli(Args, args=plain_arguments(given))
     assert args.double_q == double_q
     assert args.agent_ids == agent_ids
     assert args.hidden_dim == 5

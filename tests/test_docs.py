@@ -16,7 +16,7 @@ import tyro
 import yaml
 from pettingzoo.test import parallel_api_test
 
-from cleanmarl import boolean_flags
+from cleanmarl import plain_arguments
 from cleanmarl.env_wrappers import make_env
 from tests.helpers import (
     CLOCK,
@@ -334,7 +334,7 @@ def test_the_wandb_sweep_gives_arguments_that_exist():
             flags.append(f"--{name}={values[end]}")
     assert "--double_q=True" in flags
     assert "--double_q=False" in flags
-    args = tyro.cli(module("qmix").Args, args=boolean_flags(flags))
+    args = tyro.cli(module("qmix").Args, args=plain_arguments(flags))
     module("qmix").check_args(args)
     assert args.use_wnb
     assert not args.double_q

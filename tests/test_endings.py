@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import runpy
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,6 +16,8 @@ import psutil
 import pytest
 import torch
 
+from tests.envs import clock
+from tests.envs.clock import Clock
 from tests.helpers import (
     CLOCK,
     ENVIRON,
@@ -86,6 +90,44 @@ def test_too_little_memory_is_a_warning(tmp_path, monkeypatch, capfd):
     assert "qmix_memefficient.py" in line
 
 
+def test_steps_that_may_not_reach_a_batch_are_a_warning(tmp_path, monkeypatch, capfd):
+    args = (*CLOCK, *words("--max-episode-steps 4 --num-eval-ep 1 --batch-size 5"))
+    for steps in (19, 20):
+        run_here("qmix", *args, "--total-timesteps", steps, cwd=tmp_path, monkeypatch=monkeypatch)
+        warnings = re.findall("^warning: --total-timesteps.*$", capfd.readouterr().err, re.M)
+        assert len(warnings) == (steps < 20)
+
+
+def test_the_last_line_says_that_nothing_was_learnt(tmp_path, monkeypatch, capfd):
+    args = (*CLOCK, *words("--total-timesteps 16 --batch-size 5 --num-eval-ep 1"))
+    run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    last_line = capfd.readouterr().out.splitlines()[-1]
+    assert last_line == "no update: 4 of --batch-size 5 episodes ended"
+
+
+def test_the_speed_needs_no_clock_that_moves(tmp_path, monkeypatch):
+    # Windows' clock stands still for the first steps.
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    run_here("qmix", *CLOCK, "--total-timesteps", 12, cwd=tmp_path, monkeypatch=monkeypatch)
+
+
+@pytest.mark.parametrize("script", ["qmix", "qmix_lstm"])
+def test_a_run_stays_where_it_began(script, tmp_path, monkeypatch):
+    class Moves(Clock):
+        def reset(self, seed=None, options=None):
+            os.chdir(tmp_path / "elsewhere")
+            return super().reset(seed, options)
+
+    monkeypatch.setattr(clock, "parallel_env", Moves)
+    for name in ("here", "elsewhere"):
+        (tmp_path / name).mkdir()
+    args = (*CLOCK, *words("--total-timesteps 40 --num-eval-ep 1"))
+    run_here(script, *args, cwd=tmp_path / "here", monkeypatch=monkeypatch)
+    assert {"model.pt", "best_model.pt"} < {path.name for path in run_dir("../here").iterdir()}
+    assert not list(Path().iterdir())
+
+
 # Signals and logs
 
 
@@ -101,6 +143,52 @@ def test_signals_have_a_stack_of_their_own_in_qmix_lstm(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0] == "before False"
     assert lines[-1] == "after True"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["qmix_multienvs", "qmix_lstm"])
+def test_no_signal_and_no_second_one_loses_anything(script, tmp_path):
+    program = [
+        sys.executable,
+        REPO / "tests" / "programs" / "signalled_runs.py",
+        tmp_path,
+        script,
+        1,
+    ]
+    args = (*CLOCK, *words("--batch-size 2 --eval-steps 4 --num-eval-ep 1 --hidden-dim 1000"))
+    done = subprocess.run(
+        [str(word) for word in (*program, *args)], env=ENVIRON, capture_output=True, text=True
+    )
+    assert done.stdout.endswith(" nothing lost\n"), done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_simulator_compiles_is_no_traceback(tmp_path):
+    process = subprocess.Popen(
+        command("qmix"),
+        cwd=tmp_path,
+        env={**ENVIRON, "NUMBA_CACHE_DIR": str(tmp_path / "cache")},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert "compiling" in process.stderr.readline()
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert err == ""
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_a_run_needs_neither_stdout_nor_stderr(tmp_path):
+    words_ = command("qmix_lstm", *CLOCK, "--total-timesteps", 40, "--num-eval-ep", 1)
+    line = f"exec {shlex.join(words_)} >&- 2>&-"
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=ENVIRON)
+    assert done.returncode == 0
+    assert (run_dir(tmp_path) / "model.pt").exists()
+    assert scalars(tmp_path)["eval/ep_reward"]
 
 
 @pytest.mark.slow
@@ -147,26 +235,54 @@ def test_a_log_in_a_file_has_whole_lines(tmp_path, monkeypatch, capfdbinary):
     ],
 )
 def test_the_last_line_plays_the_better_team(steps, last, best, flag, tmp_path, monkeypatch, capfd):
-    args = (*PZ, "seasons", *words("--eval-steps 4 --num-eval-ep 1 --total-timesteps"), steps)
-    run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
-    last_line = capfd.readouterr().out.splitlines()[-1]
-    folder = run_dir(tmp_path).relative_to(tmp_path)
-    assert last_line == (
-        f"eval/ep_reward {last:.2f} in the last evaluation, {best:.2f} in the best; "
-        f"the better team: python -m cleanmarl.evaluate {folder}{flag}"
+    args = (
+        *PZ,
+        "seasons",
+        *words("--batch-size 2 --eval-steps 4 --num-eval-ep 1 --total-timesteps"),
+        steps,
     )
+    run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    *_, scores, play = capfd.readouterr().out.splitlines()
+    assert scores == f"eval/ep_reward {last:.2f} in the last evaluation, {best:.2f} in the best"
+    command = f"the better team: python -m cleanmarl.evaluate {run_dir(tmp_path)}{flag}"
+    assert play == f"{command} --env-family tests.envs --env-name seasons"
+
+
+@pytest.mark.parametrize("case", ["copy", "own environment", "map with a space"])
+def test_the_last_line_is_a_command_that_works(case, tmp_path, monkeypatch, capfd):
+    args = words("--total-timesteps 300 --batch-size 1 --num-eval-ep 1")
+    if case == "copy":
+        shutil.copy(REPO / "cleanmarl" / "qmix.py", tmp_path / "my_qmix.py")
+        args += LBF
+    elif case == "own environment":
+        args += CLOCK
+    else:
+        shutil.copy(REPO / "tests" / "maps" / "skirmish.json", tmp_path / "my map.json")
+        args += ("--env-name", "my map.json")
+    if case == "copy":
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["my_qmix.py", *map(str, args)])
+        runpy.run_path("my_qmix.py", run_name="__main__")
+    else:
+        run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    last_line = capfd.readouterr().out.splitlines()[-1]
+    python, _, module, *given = shlex.split(last_line.removeprefix("the better team: "))
+    assert (python, module) == ("python", "cleanmarl.evaluate")
+    with pytest.raises(SystemExit) as stop:
+        run_here("evaluate", *given, "--episodes", 1, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert stop.value.code == 0, capfd.readouterr().err
 
 
 def test_an_interrupted_run_points_to_its_best_model(tmp_path, monkeypatch, capfd):
     # It has gone on learning since the last evaluation.
-    args = (*PZ, "interrupting", *words("--eval-steps 1 --num-eval-ep 5"))
+    args = (*PZ, "interrupting", *words("--batch-size 1 --eval-steps 1 --num-eval-ep 5"))
     with pytest.raises(SystemExit):
         run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
-    assert capfd.readouterr().out.splitlines()[-1].endswith(" --best")
+    assert " --best " in capfd.readouterr().out.splitlines()[-1]
 
 
 def test_the_last_line_names_no_model_that_was_not_saved(tmp_path, monkeypatch, capfd):
-    args = (*CLOCK, *words("--total-timesteps 20 --no-save-model"))
+    args = (*CLOCK, *words("--total-timesteps 20 --batch-size 2 --no-save-model"))
     run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
     last_line = capfd.readouterr().out.splitlines()[-1]
     assert last_line == "eval/ep_reward 10.00 in the last evaluation, 10.00 in the best"
@@ -241,6 +357,21 @@ def test_weights_of_other_sizes_are_refused_in_one_line(script, tmp_path, monkey
     assert "[3, 64]" in err
     assert "[3, 32]" in err
     assert list((tmp_path / "runs").iterdir()) == [folder]
+
+
+def test_weights_that_are_not_finite_are_refused_in_one_line(tmp_path, monkeypatch, capfd):
+    run_here("qmix", *CLOCK, "--total-timesteps", 8, cwd=tmp_path, monkeypatch=monkeypatch)
+    path = run_dir(tmp_path) / "model.pt"
+    saved = torch.load(path, weights_only=True)
+    saved["mixer"]["hyper_b1.bias"][0] = float("nan")
+    torch.save(saved, path)
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        run_here("qmix", *CLOCK, "--load-model", path, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert stop.value.code == 2
+    err = capfd.readouterr().err
+    assert "--load-model" in err
+    assert "nan" in err
 
 
 @pytest.mark.parametrize("path", ["nothing_here", "pyproject.toml"])

@@ -1,7 +1,10 @@
 """Bad input ends with one line and exit code 2, and what ends a run loses nothing."""
 
+import errno
+import math
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,11 +12,13 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from cleanmarl import UsageError
+from tests.envs import clock
 from tests.envs.clock import Clock
 from tests.helpers import (
     CLOCK,
@@ -48,6 +53,9 @@ BAD = [
     ("--env-type lbf --env-name Foraging-5x5-2p-1f-v3 --optimizer LBFGS", "--optimizer"),
     ("--env-type lbf --env-name Foraging-5x5-2p-1f-v3 --optimizer lr_scheduler", "--optimizer"),
     ("--gamma 1.1", "--gamma"),
+    (f"--buffer-size {10**20}", "--buffer-size"),
+    ("--hidden-dim 100000000", "--hidden-dim"),
+    ("--hyper-dim 100000000", "--hyper-dim"),
 ]
 CASES = [("qmix", *case) for case in BAD]
 CASES += [
@@ -175,6 +183,34 @@ def test_loss_that_is_not_finite(tmp_path, monkeypatch):
         assert value.isfinite().all()
 
 
+@pytest.mark.parametrize("key", ["reward", "obs", "states"])
+def test_an_environment_that_is_no_longer_finite_is_named(key, tmp_path, monkeypatch):
+    class Late(Clock):
+        """From the ninth episode on something is nan: long after the check."""
+
+        episodes = 0
+
+        def reset(self, seed=None, options=None):
+            self.episodes += 1
+            return super().reset(seed, options)
+
+        def step(self, actions):
+            observations, rewards, *rest = super().step(actions)
+            if self.episodes > 8 and key == "reward":
+                rewards = dict.fromkeys(rewards, math.nan)
+            if self.episodes > 8 and key == "obs":
+                observations = {agent: row + math.nan for agent, row in observations.items()}
+            return observations, rewards, *rest
+
+        def state(self):
+            return np.full(3, math.nan if self.episodes > 8 and key == "states" else self.t)
+
+    monkeypatch.setattr(clock, "parallel_env", Late)
+    with pytest.raises(SystemExit) as stop:
+        run_here("qmix", *CLOCK, "--num-eval-ep", 1, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert stop.value.code == f"qmix.py: the environment gives {key} that is not finite"
+
+
 @pytest.mark.parametrize("script", ["qmix", "qmix_multienvs"])
 @pytest.mark.filterwarnings("ignore:.*")
 def test_an_environments_own_error_is_shown_and_the_model_kept(script, tmp_path, monkeypatch):
@@ -193,24 +229,18 @@ def test_an_environment_that_ends_the_program_is_an_error(script, tmp_path, monk
 
 @pytest.mark.parametrize("script", ["qmix", "qmix_multienvs"])
 def test_sigterm_keeps_the_model_though_the_environment_ignores_it(script, tmp_path, monkeypatch):
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as stop:
-            args = (*PZ, "terminating", "--total-timesteps", 400)
-            run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN  # a second one changes nothing
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    args = (*PZ, "terminating", "--total-timesteps", 400)
+    with pytest.raises(SystemExit) as stop:
+        run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     assert stop.value.code == 143
     assert (run_dir(tmp_path) / "model.pt").exists()
 
 
-def test_ctrl_c_keeps_the_model_and_what_has_been_logged(tmp_path, monkeypatch):
+def test_a_signal_keeps_the_model_and_what_has_been_logged(tmp_path, monkeypatch):
     args = (*PZ, "interrupting", *words("--eval-steps 1 --num-eval-ep 5 --log-every 1"))
-    with pytest.raises((SystemExit, KeyboardInterrupt)) as stop:
+    with pytest.raises(SystemExit) as stop:
         run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
-    assert stop.type is SystemExit
-    assert stop.value.code == 130
+    assert stop.value.code == 143
     saved = torch.load(run_dir(tmp_path) / "model.pt", weights_only=True)
     assert saved["script"] == "qmix"
     logged = scalars(tmp_path)
@@ -234,7 +264,7 @@ def test_no_worker_is_left_behind(end, tmp_path, monkeypatch):
     before = set(multiprocessing.active_children())
     try:
         run_here("qmix_multienvs", *args, cwd=tmp_path, monkeypatch=monkeypatch)
-    except (RuntimeError, SystemExit, KeyboardInterrupt) as error:
+    except (RuntimeError, SystemExit) as error:
         assert end != "clock", error
     for worker in set(multiprocessing.active_children()) - before:
         worker.join(timeout=2)
@@ -261,25 +291,70 @@ def test_a_run_closes_its_writer_and_its_environments(end, tmp_path, monkeypatch
     assert sorted(closed) == ["environment", "environment", "writer"]
 
 
-def test_models_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    save = torch.save
+def test_models_are_written_whole_or_not_at_all(tmp_path, monkeypatch, capfd):
+    write_bytes = Path.write_bytes
     files = []
 
-    def save_on_a_disk_that_fills_up(model, path):
-        save(model, path)
-        files.append(path)
-        if len(files) > 1:
-            content = Path(path).read_bytes()
-            Path(path).write_bytes(content[: len(content) // 2])
-            raise OSError("no space left on device")
+    def write_on_a_disk_that_fills_up(path, data):
+        files.append(path.name)
+        if len(files) == 1:
+            return write_bytes(path, data)
+        write_bytes(path, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", save_on_a_disk_that_fills_up)
+    monkeypatch.setattr(Path, "write_bytes", write_on_a_disk_that_fills_up)
+    monkeypatch.setattr(Clock, "close", lambda env: files.append("closed"))
     args = (*PZ, "seasons", *words("--total-timesteps 80 --eval-steps 4 --num-eval-ep 1"))
-    with pytest.raises(OSError, match="no space left"):
+    args += words("--batch-size 2")
+    with pytest.raises(SystemExit) as stop:
         run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
-    assert len(files) == 3  # the best model twice, and the last one
-    torch.load(run_dir(tmp_path) / "best_model.pt", weights_only=True)
-    assert not (run_dir(tmp_path) / "model.pt").exists()
+    # The run ends at the second best model, and its environments are closed.
+    assert files == ["best_model.pt.tmp", "best_model.pt.tmp", "model.pt.tmp", "closed", "closed"]
+    folder = run_dir(tmp_path)
+    assert stop.value.code == f"{folder / 'model.pt'} cannot be written: No space left on device"
+    assert {path.name for path in folder.glob("*.pt*")} == {"best_model.pt"}
+    last_line = capfd.readouterr().out.splitlines()[-1]
+    assert f" {folder} --best " in last_line
+
+
+@pytest.mark.parametrize("script", ["qmix", "qmix_multienvs"])
+def test_a_log_that_cannot_be_written_is_one_line(script, tmp_path, monkeypatch):
+    def add_scalar(self, tag, value, step):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(SummaryWriter, "add_scalar", add_scalar)
+    with pytest.raises(SystemExit) as stop:
+        run_here(script, *CLOCK, cwd=tmp_path, monkeypatch=monkeypatch)
+    folder = run_dir(tmp_path)
+    line = f"{script}.py: {folder} cannot be written: No space left on device"
+    assert stop.value.code == line
+    assert (folder / "model.pt").exists()
+
+
+def test_a_run_folder_that_is_gone_is_one_line(tmp_path, monkeypatch):
+    class Removes(Clock):
+        def step(self, actions):
+            shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+            return super().step(actions)
+
+    monkeypatch.setattr(clock, "parallel_env", Removes)
+    args = (*CLOCK, *words("--total-timesteps 8 --num-eval-ep 1"))
+    with pytest.raises(SystemExit, match=r"model\.pt cannot be written: No such file or directory"):
+        run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["runs", "read_only"])
+def test_a_folder_that_cannot_be_written_is_one_line(name, tmp_path, monkeypatch, capfd):
+    if name == "runs":
+        (tmp_path / "runs").touch()
+    else:  # root can write anywhere
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(SystemExit) as stop:
+        run_here("qmix", *CLOCK, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert stop.value.code == 2
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1
+    assert str(tmp_path) in err
 
 
 @pytest.mark.slow

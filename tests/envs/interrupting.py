@@ -1,7 +1,9 @@
-"""An environment in which Ctrl-C is pressed after eight episodes.
+"""An environment in which a SIGTERM comes after eight episodes.
 
 With five episodes an evaluation, and one after every episode, that is in the second evaluation.
 """
+
+import signal
 
 from tests.envs.clock import Clock
 
@@ -11,7 +13,7 @@ class Interrupting(Clock):
 
     def reset(self, seed=None, options=None):
         if self.ended == 8:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
         return super().reset(seed, options)
 
     def step(self, actions):
