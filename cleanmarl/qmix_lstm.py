@@ -353,9 +353,9 @@ def check_args(args):
         if not low <= value <= high:
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag} {value} is out of range: give one from {low} to {high}")
-    runs = Path("runs") if Path("runs").exists() else Path()
-    if not (runs.is_dir() and os.access(runs, os.W_OK)):
-        raise UsageError(f"{runs.absolute()} is no folder that can be written: start elsewhere")
+    folder = Path("runs") if Path("runs").exists() else Path()
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise UsageError(f"{folder.absolute()} is no folder that can be written: start elsewhere")
 
 
 def load_weights(path, q_network, mixer):
@@ -388,12 +388,13 @@ def report_memory(buffer, episode_limit, total_timesteps):
         tqdm.write(f"warning: {problem}: {hint}", file=sys.stderr)
 
 
-def report_short_run(batch_size, episode_limit, total_timesteps):
-    """Warn if the steps may end before there is a batch to learn from."""
-    if total_timesteps < batch_size * episode_limit < math.inf:
-        problem = f"--total-timesteps {total_timesteps} may end before there is a batch"
-        reason = f"{batch_size} episodes of up to {episode_limit} steps"
-        tqdm.write(f"warning: {problem}, {reason}: nothing is learnt before", file=sys.stderr)
+def report_short_run(args, episode_limit):
+    """Warn if the steps may end before there is a batch, in tasks that have a time limit."""
+    batch_steps = args.batch_size * episode_limit
+    if args.total_timesteps < batch_steps and episode_limit < args.max_episode_steps:
+        problem = f"--total-timesteps {args.total_timesteps} may end before there is a batch"
+        reason = f"{args.batch_size} episodes of up to {episode_limit} steps"
+        tqdm.write(f"warning: {problem} to learn from: {reason}", file=sys.stderr)
 
 
 def fail(message):
@@ -406,6 +407,7 @@ if __name__ == "__main__":
     on_signals(signal.SIG_DFL)  # no traceback of a compiler that is interrupted
     args = tyro.cli(Args, description=__doc__, args=plain_arguments(sys.argv[1:]))
     script = Path(__file__).stem
+    runs = Path("runs").absolute()  # an environment may go to another folder
     # This gives signals a stack of their own. Without one, a signal that comes during the backward
     # pass of torch's LSTM spoils the heap on CPUs with AVX-512, and a run aborts while it saves.
     faulthandler.enable(file=2)  # stderr
@@ -434,7 +436,7 @@ if __name__ == "__main__":
         fail(error)
 
     episode_limit = eval_env.unwrapped.max_episode_steps
-    report_short_run(args.batch_size, episode_limit, args.total_timesteps)
+    report_short_run(args, episode_limit)
 
     # Generators of the run's own: environments may seed the global ones. From the seed alone NumPy
     # would make the generator that the environment has.
@@ -479,7 +481,7 @@ if __name__ == "__main__":
             config=vars(args),
             sync_tensorboard=True,
         )
-    run_dir = Path("runs", run_name).absolute()  # an environment may go to another folder
+    run_dir = runs / run_name
     writer = SummaryWriter(str(run_dir), flush_secs=10)
     rows = "\n".join(f"|{name}|{value}|" for name, value in vars(args).items())
     writer.add_text("arguments", f"|argument|value|\n|-|-|\n{rows}")

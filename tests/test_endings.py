@@ -91,11 +91,11 @@ def test_too_little_memory_is_a_warning(tmp_path, monkeypatch, capfd):
 
 
 def test_steps_that_may_not_reach_a_batch_are_a_warning(tmp_path, monkeypatch, capfd):
-    args = (*CLOCK, *words("--max-episode-steps 4 --num-eval-ep 1 --batch-size 5"))
-    for steps in (19, 20):
+    args = (*SPREAD, *words("--num-eval-ep 1 --batch-size 2"))  # of 25 steps
+    for steps in (49, 50):
         run_here("qmix", *args, "--total-timesteps", steps, cwd=tmp_path, monkeypatch=monkeypatch)
         warnings = re.findall("^warning: --total-timesteps.*$", capfd.readouterr().err, re.M)
-        assert len(warnings) == (steps < 20)
+        assert len(warnings) == (steps < 50)
 
 
 def test_the_last_line_says_that_nothing_was_learnt(tmp_path, monkeypatch, capfd):
@@ -124,7 +124,9 @@ def test_a_run_stays_where_it_began(script, tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
     args = (*CLOCK, *words("--total-timesteps 40 --num-eval-ep 1"))
     run_here(script, *args, cwd=tmp_path / "here", monkeypatch=monkeypatch)
-    assert {"model.pt", "best_model.pt"} < {path.name for path in run_dir("../here").iterdir()}
+    assert {"model.pt", "best_model.pt"} < {
+        path.name for path in run_dir(tmp_path / "here").iterdir()
+    }
     assert not list(Path().iterdir())
 
 
