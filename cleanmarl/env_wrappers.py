@@ -188,6 +188,8 @@ class PettingZooEnv(TeamEnv):
     - ``terminated``: the last agents have left the game, and none of them was cut off.
     - ``truncated``: at least one of the last agents was only cut off, or the episode has lasted
       `max_episode_steps`. In the second case the info's ``step_limit`` is True.
+    - ``info``: at the end of an episode the mean over the agents of each number in their last
+      infos. Its ``battle_won`` is True if theirs, or their ``is_success``, all are.
 
     The common reward is the sum over agents. Every reset is given a seed: with None, some
     environments draw a new one.
@@ -210,7 +212,7 @@ class PettingZooEnv(TeamEnv):
         self.obs_spaces = [foreign_envs.without_mask(space) for space in obs_spaces]
         self.obs_dims = [gym.spaces.flatdim(space) for space in self.obs_spaces]
         self.has_state = foreign_envs.has_state(env)
-        self.state_dim = np.size(env.state()) if self.has_state else sum(self.obs_dims)
+        self.state_dim = np.asarray(env.state()).size if self.has_state else sum(self.obs_dims)
         self.step_limit = max_episode_steps
         self.max_episode_steps = min(foreign_envs.find_max_cycles(env), max_episode_steps)
         super().__init__(
@@ -233,25 +235,27 @@ class PettingZooEnv(TeamEnv):
         playing = []
         cut_off = []
         for agent in self.agents:
-            if terminations.get(agent):
+            if foreign_envs.is_set(terminations, agent):
                 continue
-            if agent in acting and truncations.get(agent):
+            if agent in acting and foreign_envs.is_set(truncations, agent):
                 cut_off.append(agent)
             elif agent in self.env.agents:
                 playing.append(agent)
         over = not playing
         truncated = over and bool(cut_off)
         terminated = over and not cut_off
-        info = {}
         self.steps += 1
-        if self.steps >= self.step_limit and not over:
+        at_limit = self.steps >= self.step_limit and not over
+        if at_limit:
             truncated = True
-            info["step_limit"] = True
             foreign_envs.warn(foreign_envs.STEP_LIMIT)
+        info = {}
+        if terminated or truncated:
+            info = foreign_envs.sum_up(infos) | {"step_limit": at_limit}
         # At the end, those who are cut off keep their last observation, to bootstrap from.
         observation = self.observe(observations, infos, cut_off if over else playing)
-        reward = np.asarray(sum(rewards.values())).item()  # some are arrays of one number
-        return observation, float(reward), terminated, truncated, info
+        reward = foreign_envs.add(rewards.values())
+        return observation, reward, terminated, truncated, info
 
     def observe(self, observations, infos, playing=None):
         """The observation of the team. Agents that are not `playing` are out of the game."""
@@ -270,11 +274,11 @@ class PettingZooEnv(TeamEnv):
             # reshape, because numpy would spread a single number over the whole row.
             obs[i, :obs_dim] = features.reshape(obs_dim)
             if mask is not None:
-                avail_actions[i, :n_actions] = np.reshape(mask, n_actions)
+                avail_actions[i, :n_actions] = np.asarray(mask).reshape(n_actions)
                 if not avail_actions[i].any():
                     avail_actions[i, 0] = True  # an agent that has to wait
         if self.has_state:
-            state = np.array(self.env.state(), np.float32).reshape(self.state_dim)
+            state = np.asarray(self.env.state()).astype(np.float32).reshape(self.state_dim)
         else:
             state = np.concatenate([row[:obs_dim] for row, obs_dim in zip(obs, self.obs_dims)])
         return {"obs": obs, "state": state, "avail_actions": avail_actions}

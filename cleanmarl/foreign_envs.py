@@ -4,12 +4,14 @@ Anybody may have written them, so what they return is not taken on trust: the ch
 episode and looks at all of it. Nothing here knows of teams.
 """
 
+import collections
 import contextlib
 import functools
 import importlib
 import inspect
 import math
 import multiprocessing
+import os
 import pkgutil
 import random
 import sys
@@ -41,7 +43,7 @@ class NoExit(contextlib.ContextDecorator):
         return self
 
     def __exit__(self, kind, error, trace):
-        is_ours = kind is SystemExit and error.code in (130, 143)  # of our handlers of signals
+        is_ours = kind is SystemExit and error.code in (129, 130, 143)  # of our handlers
         if kind is SystemExit and not is_ours:
             raise RuntimeError(f"the environment has called sys.exit(): {error.code}") from error
 
@@ -76,44 +78,75 @@ def make_parallel_env(env_name, env_family, render_mode=None, seed=0, check=Fals
     it, and is then the same in training, evaluation and filming.
     """
     parallel_env = find_parallel_env(env_name, env_family)
-    problem = f"--env-name: {env_name}"
     wanted = render_mode or "rgb_array"
+    failure = None
     try:
         env = parallel_env(render_mode=wanted)
         can_draw = wanted in getattr(env, "metadata", {}).get("render_modes", [wanted])
-        reason = ""
+        if can_draw:
+            reset_first(env, env_name, seed)  # where some find out that there is no display
+    except UsageError:
+        raise
     except Exception as error:  # it takes none or not this one, or has a bug
         can_draw = False
-        reason = f": {error!r}"
-    if render_mode is not None and not can_draw:
-        raise UsageError(f"{problem} cannot be drawn as {wanted!r}{reason}")
+        failure = error
     if not can_draw:
+        problem = f"cannot be drawn as {wanted!r}"
+        if failure is not None:
+            problem += f": {failure!r}"
+        if render_mode is not None:
+            raise UsageError(f"--env-name: {env_name} {problem}")
+        missing = signature_error(parallel_env)
+        if missing:
+            hint = "give them in a module of your own (docs/own_environment.md)"
+            raise UsageError(f"--env-name: {env_name} needs arguments ({missing}): {hint}")
         env = parallel_env()  # raises what is a bug in any case
-    methods = ("reset", "step", "observation_space", "action_space")
-    is_complete = all(callable(getattr(env, method, None)) for method in methods)
-    if not is_complete or hasattr(env, "agent_iter"):
-        raise UsageError(f"{problem} {NOT_PARALLEL}")
-    try:
-        inspect.signature(env.reset).bind(seed=seed, options=None)
-    except TypeError as error:
-        raise UsageError(f"{problem} must have reset(seed=None, options=None)") from error
-    except ValueError:  # Python cannot tell the signature
-        pass
-    env.reset(seed=seed, options=None)  # some environments have no agents or spaces before it
+        reset_first(env, env_name, seed)
+        if not isinstance(failure, TypeError | None):  # a TypeError: it takes no render_mode
+            warn(f"{env_name}: {problem}; it is played without pictures")
     check_spaces(env, env_name)
     if check:
         check_episode(env, env_name, seed)
     return env
 
 
+def reset_first(env, name, seed):
+    """Reset an environment that was just made: some have no agents or spaces before."""
+    methods = ("reset", "step", "observation_space", "action_space")
+    is_complete = all(callable(getattr(env, method, None)) for method in methods)
+    if not is_complete or hasattr(env, "agent_iter"):
+        raise UsageError(f"--env-name: {name} {NOT_PARALLEL}")
+    if signature_error(env.reset, seed=seed, options=None):
+        raise UsageError(f"--env-name: {name} must have reset(seed=None, options=None)")
+    try:
+        env.reset(seed=seed, options=None)
+    except Exception:
+        close(env)  # another one may need its port
+        raise
+
+
+def signature_error(function, **arguments):
+    """What Python says of the call of a function with other arguments than it has, else ""."""
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError as error:
+        return str(error)
+    except ValueError:  # Python cannot tell the signature
+        pass
+    return ""
+
+
 def find_parallel_env(env_name, env_family):
     """The function ``parallel_env`` of a family's module, or of a module in your own package."""
+    if env_family == "pettingzoo.mpe":
+        raise UsageError("--env-family: pettingzoo.mpe is a package of its own now: give mpe")
     package = FAMILIES.get(env_family, env_family)
     if env_family in FAMILIES:
         modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
         check_name("--env-name", env_name, [m.name for m in modules if "_v" in m.name])
-    elif "" not in sys.path:
-        sys.path.insert(0, "")  # find modules in the current folder, as `python -m` does
+    elif os.getcwd() not in sys.path:
+        # Find modules in the current folder, as `python -m` does, though they may leave it.
+        sys.path.insert(0, os.getcwd())
     module_name = f"{package}.{env_name}"
     try:
         module = importlib.import_module(module_name)
@@ -160,9 +193,13 @@ def split(space, observation, info):
     if type(space) is gym.spaces.Box:
         # gym.spaces.flatten would cast to the space's dtype.
         return np.asarray(observation).ravel(), mask
-    is_category = isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete)
-    if is_category and not space.contains(observation):  # -1 would be the last one
-        raise ValueError(f"{observation} is not in {space}")
+    if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
+        given = np.asarray(observation).reshape(space.shape)
+        with np.errstate(invalid="ignore"):  # nan
+            observation = given.astype(np.int64)
+        is_whole = np.array_equal(observation, given)
+        if not (is_whole and space.contains(observation)):  # -1 would be the last one
+            raise ValueError(f"{given} is not in {space}")
     return gym.spaces.flatten(space, observation), mask  # leaves out what `space` does not have
 
 
@@ -177,6 +214,40 @@ def has_state(env):
     except NotImplementedError:
         return False
     return True
+
+
+def is_set(flags, agent):
+    """Whether the flag of an agent is set. Some flags are lists of one, which are always true."""
+    return bool(np.asarray(flags.get(agent, False)))
+
+
+def add(rewards):
+    """The sum of the rewards of a team, a float. Some are arrays, tensors or lists of one."""
+    numbers = []
+    for reward in rewards:
+        if isinstance(reward, list | tuple | np.flatiter):  # which have no sum
+            reward = np.asarray(reward)
+        numbers.append(reward)
+    return float(np.asarray(sum(numbers)).item())
+
+
+def sum_up(infos):
+    """The info of a team: the mean over the agents of each number in their `infos`.
+
+    Whether it has won is ``battle_won``, or stable-baselines3's ``is_success``, of all who tell it.
+    """
+    told = collections.defaultdict(list)
+    for info in infos.values():
+        if not isinstance(info, dict):
+            continue
+        for key, value in info.items():
+            if getattr(value, "ndim", None) == 0:  # a scalar of NumPy or torch
+                value = value.item()
+            if isinstance(value, int | float):  # or a bool
+                told[key].append(value)
+    means = {key: float(np.mean(values)) for key, values in told.items()}
+    won = means.get("battle_won", means.get("is_success"))
+    return means if won is None else means | {"battle_won": won == 1}
 
 
 def find_max_cycles(env):
@@ -234,6 +305,17 @@ def check_episode(env, name, seed):
         env.reset(seed=seed)
 
 
+def as_numbers(value):
+    """The array of a number or of several, None if they are not numbers."""
+    try:
+        array = np.asarray(value)
+        if array.dtype == object:
+            array = array.astype(np.float64)
+    except (RuntimeError, TypeError, ValueError):  # such as lists of different lengths
+        return None
+    return array if array.dtype.kind in "biuf" else None
+
+
 class Check:
     """Looks at what a parallel environment returns."""
 
@@ -244,6 +326,8 @@ class Check:
         self.state_size = None  # that of the first state
         self.first_features = {}  # what each agent observes first
         self.something_changes = False
+        self.may_be_masks = set()  # entries that look like an action mask
+        self.no_masks = set()  # and those that do not, at least once
 
     def play(self):
         """Play one random episode, and warn of what is odd in it."""
@@ -274,11 +358,17 @@ class Check:
                 for agent, flag in flags.items():
                     self.look_at_numbers(f"{name} of {agent!r}", flag, size=1)
             # At the end those who are cut off observe once more, to bootstrap from.
-            cut_off = [a for a in actions if truncations.get(a) and not terminations.get(a)]
-            playing = [a for a in self.env.agents if not (a in cut_off or terminations.get(a))]
-            masks = self.look_at_agents(playing or cut_off, observations, infos)
+            left = [a for a in self.env.possible_agents if is_set(terminations, a)]
+            cut_off = [a for a in actions if is_set(truncations, a) and a not in left]
+            playing = [a for a in self.env.agents if a not in cut_off + left]
+            when = f" after step {num_steps}" if playing else " after the last step"
+            masks = self.look_at_agents(playing or cut_off, observations, infos, when)
         if num_steps > 1 and not self.something_changes:
             warn(f"{self.name}: all observations are equal in the {num_steps} steps of the check")
+        for key in self.may_be_masks - self.no_masks:
+            warn(
+                f"{self.name}: {key!r} looks like an action mask: if it is one, call it action_mask"
+            )
 
     def require(self, condition, problem):
         """Raise a UsageError unless the condition holds."""
@@ -299,21 +389,21 @@ class Check:
 
     def look_at_numbers(self, what, value, size=None):
         """Return `value` as a row, which must be finite numbers of float32, `size` if given."""
-        try:
-            numbers = np.asarray(value).ravel()
-        except ValueError:  # lists of different lengths
-            numbers = np.array([None])
-        is_number = numbers.dtype.kind in "biuf"
-        self.require(is_number, f"gives a {type(value).__name__} for {what}: expected numbers")
-        fits = numbers.size > 0 and size in (None, numbers.size)
-        self.require(fits, f"gives {numbers.size} numbers for {what}: expected {size or 'some'}")
+        numbers = as_numbers(value)
+        is_array = isinstance(value, np.ndarray)
+        given = f"an array of {value.dtype}" if is_array else f"a {type(value).__name__}"
+        self.require(numbers is not None, f"gives {given} for {what}: expected numbers")
+        numbers = numbers.ravel()
+        fits = numbers.size > 0 if size is None else numbers.size == size
+        expected = "some" if size is None else size
+        self.require(fits, f"gives {numbers.size} numbers for {what}: expected {expected}")
         with np.errstate(over="ignore"):
             is_finite = np.isfinite(numbers.astype(np.float32))
-        problem = f"gives {numbers[is_finite.argmin()]} for {what}"
-        self.require(is_finite.all(), f"{problem}: expected finite numbers of float32")
+        for number in numbers[~is_finite]:
+            self.require(False, f"gives {number} for {what}: expected finite numbers of float32")
         return numbers
 
-    def look_at_agents(self, agents, observations, infos):
+    def look_at_agents(self, agents, observations, infos, when=""):
         """Look at what `agents` observe, and at the state. Returns their action masks."""
         strangers = set(self.env.agents) - set(self.env.possible_agents)
         self.require(not strangers, f"has {strangers} in agents, but not in possible_agents")
@@ -326,7 +416,7 @@ class Check:
             )
             masks[agent] = self.look_at_agent(agent, observations[agent], infos.get(agent))
         if self.has_state:
-            state = self.look_at_numbers("state()", self.env.state(), self.state_size)
+            state = self.look_at_numbers(f"state(){when}", self.env.state(), self.state_size)
             self.state_size = state.size
         return masks
 
@@ -339,16 +429,21 @@ class Check:
         try:
             features, mask = split(space, observation, info)
             fits = True
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        except (LookupError, AttributeError, RuntimeError, TypeError, ValueError):
             fits = False
         shown = repr(observation).splitlines()[0][:80]
         self.require(fits, f"gives {shown} for {what}: expected one of its space {space}")
-        features = self.look_at_numbers(what, features, gym.spaces.flatdim(space))
+        obs_dim = gym.spaces.flatdim(space)
+        features = self.look_at_numbers(what, features, obs_dim)
+        if obs_dim == 0:
+            warn(f"{self.name}: some agents observe nothing, such as {agent!r}: {space}")
         first = self.first_features.setdefault(agent, features.copy())
         if not np.array_equal(features, first):
             self.something_changes = True
         n_actions = int(self.env.action_space(agent).n)
         if mask is None:
+            self.look_for_mask(observation, n_actions)
+            self.look_for_mask(info, n_actions)
             return np.ones(n_actions)
         what = f"the action mask of {agent!r}"
         mask = self.look_at_numbers(what, mask, n_actions)
@@ -357,3 +452,17 @@ class Check:
             warn(f"{self.name}: agents have at times no available action, and take action 0 then")
             return np.arange(n_actions) == 0
         return mask
+
+    def look_for_mask(self, entries, n_actions):
+        """Note which entries of an observation or info may be a mask: 0 and 1 for each action."""
+        if not isinstance(entries, dict):
+            return
+        for key, value in entries.items():
+            row = as_numbers(value)
+            is_like_one = (
+                row is not None and row.shape == (n_actions,) and np.isin(row, (0, 1)).all()
+            )
+            if not is_like_one:
+                self.no_masks.add(key)
+            elif row.sum() > 1:  # else one-hot, as the last action is
+                self.may_be_masks.add(key)

@@ -338,6 +338,8 @@ def load_weights(path, q_network, mixer):
     try:
         file = Path(path, "model.pt") if Path(path).is_dir() else path
         saved = torch.load(file, map_location="cpu", weights_only=True)
+        if saved["version"] < "0.3":
+            raise ValueError(f"of version {saved['version']}, whose mixer reads another state")
         q_network.load_state_dict(saved["q_network"])
         mixer.load_state_dict(saved["mixer"])
         if not all(w.isfinite().all() for w in [*q_network.parameters(), *mixer.parameters()]):

@@ -345,6 +345,8 @@ def load_weights(path, q_network, mixer):
     try:
         file = Path(path, "model.pt") if Path(path).is_dir() else path
         saved = torch.load(file, map_location="cpu", weights_only=True)
+        if saved["version"] < "0.3":
+            raise ValueError(f"of version {saved['version']}, whose mixer reads another state")
         q_network.load_state_dict(saved["q_network"])
         mixer.load_state_dict(saved["mixer"])
         if not all(w.isfinite().all() for w in [*q_network.parameters(), *mixer.parameters()]):
@@ -540,8 +542,9 @@ if __name__ == "__main__":
                     report_memory(buffer, episode_limit, args.total_timesteps)
                 returns.append(sum(map(float, episode["reward"])))
                 lengths.append(len(episode["reward"]))
-                if "battle_won" in infos["final_info"]:
-                    battles_won.append(infos["final_info"]["battle_won"][i])
+                final_info = infos["final_info"]
+                if "battle_won" in final_info and final_info["_battle_won"][i]:
+                    battles_won.append(final_info["battle_won"][i])
                 episodes[i] = defaultdict(list)
 
                 # Learn, as soon as the buffer holds a batch and then every train_freq episodes

@@ -5,11 +5,13 @@ SMAClite's battles are played in one compiled call, other environments in a proc
 
 import atexit
 import contextlib
+import functools
 import multiprocessing
+import os
 import random
 import signal
+import threading
 import time
-from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -17,7 +19,7 @@ import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from cleanmarl import foreign_envs
+from cleanmarl import UsageError, foreign_envs
 from cleanmarl.env_wrappers import find_map, make_env
 
 
@@ -45,9 +47,16 @@ def make_vector_env(
         limit = min(arguments["max_episode_steps"], max_episode_steps)
         arguments["max_episode_steps"] = limit
         return Battles(gym.make_vec(**arguments, num_envs=num_envs), agent_ids, seed)
+    try:
+        multiprocessing.Array("b", 1)
+    except OSError as error:
+        hint = "make /dev/shm larger, or writable, or use qmix.py"
+        raise UsageError(
+            f"--num-envs: no memory to share with processes ({error}): {hint}"
+        ) from error
     args = (env_type, env_name, env_family, agent_ids)
-    make_one = partial(make_worker, args, max_episode_steps, seed)
-    return Workers([partial(make_one, i) for i in range(num_envs)])
+    make_one = functools.partial(make_worker, args, max_episode_steps, seed)
+    return Workers([functools.partial(make_one, i) for i in range(num_envs)])
 
 
 class Battles(gym.vector.VectorWrapper):
@@ -107,7 +116,8 @@ class Workers(AsyncVectorEnv):
     def __init__(self, env_fns):
         # Before multiprocessing's own function, which would wait for deaf workers for ever.
         atexit.register(self.close)
-        super().__init__(env_fns, autoreset_mode=AutoresetMode.SAME_STEP)
+        # daemon=False: environments may have processes of their own.
+        super().__init__(env_fns, daemon=False, autoreset_mode=AutoresetMode.SAME_STEP)
 
     # All that awaits answers of the workers.
     _check_spaces = dead_workers()(AsyncVectorEnv._check_spaces)
@@ -116,8 +126,8 @@ class Workers(AsyncVectorEnv):
     @dead_workers()
     def step(self, actions):
         result = super().step(actions)
-        infos = result[-1]
-        if "step_limit" in infos.get("final_info", {}):
+        final_info = result[-1].get("final_info", {})
+        if np.any(final_info.get("step_limit", False)):
             foreign_envs.warn(foreign_envs.STEP_LIMIT)
         return result
 
@@ -134,8 +144,36 @@ class Workers(AsyncVectorEnv):
                 worker.join(max(0, deadline - time.monotonic()))
         for worker in workers:
             with contextlib.suppress(BaseException):
-                worker.kill()
+                if worker.exitcode != 0:  # its environment is not closed
+                    kill(worker)
                 worker.join()
+
+
+def kill(worker):
+    """Kill a worker process, and the processes that its environment has started."""
+    worker.kill()
+    with contextlib.suppress(AttributeError, ProcessLookupError):  # Windows has no groups
+        os.killpg(worker.pid, signal.SIGKILL)
+
+
+@functools.cache  # once a process
+def end_with(parent):
+    """Kill this process, and its group if it leads one, soon after its parent is gone."""
+
+    def wait():
+        while os.getppid() == parent:
+            time.sleep(1)
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+if hasattr(os, "register_at_fork"):
+    # The processes of an environment hold its worker's pipes: while they live, nobody sees that
+    # the worker, or the main process, was killed.
+    os.register_at_fork(after_in_child=lambda: end_with(os.getppid()))
 
 
 @contextlib.contextmanager
@@ -161,12 +199,18 @@ class Worker(gym.Wrapper):
 def make_worker(args, max_episode_steps, seed, i):
     """Make environment i. gymnasium also makes the first one in the main process, to look at it."""
     if multiprocessing.parent_process() is not None:
-        # Only the main process decides when to stop, and ends its workers.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if os.name == "posix":
+            os.setpgid(0, 0)  # a group of its own, with the processes of its environment
+            end_with(os.getppid())
         # No two processes draw the same.
         worker_seed = int(np.random.SeedSequence([seed, i + 1]).generate_state(1)[0])
         random.seed(worker_seed)
         np.random.seed(worker_seed)
         torch.manual_seed(worker_seed)
-    return Worker(make_env(*args, seed + i, max_episode_steps=max_episode_steps))
+    env = make_env(*args, seed + i, max_episode_steps=max_episode_steps)
+    if multiprocessing.parent_process() is not None:
+        # Only the main process decides when to stop, and ends its workers.
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):  # Windows has no SIGHUP
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+    return Worker(env)

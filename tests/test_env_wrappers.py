@@ -12,7 +12,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from mpe2 import simple_spread_v3
 
-from cleanmarl import UsageError
+from cleanmarl import UsageError, foreign_envs
 from cleanmarl.env_wrappers import make_env
 from tests.envs import foreign
 from tests.envs.clock import Clock
@@ -354,13 +354,6 @@ def test_an_agent_that_waits_has_action_0(make):
         assert np.array_equal(observation["avail_actions"], expected)
 
 
-def test_rewards_of_one_number_are_numbers(make):
-    _, outcomes = play_on(make("RewardOfOne"), 4)
-    rewards = [reward for reward, _, _ in outcomes]
-    assert rewards == [3, 3, 2, 2]
-    assert {type(reward) for reward in rewards} == {float}
-
-
 def test_integers_are_not_cut_to_the_dtype_of_the_space(make):
     class Halves(foreign.SomeSpace):
         space = gym.spaces.Box(0, 9, (2,), np.int64)
@@ -399,14 +392,46 @@ def test_an_environment_cannot_end_the_program(where, make, monkeypatch):
         play_on(env, 3)
 
 
-def test_exit_codes_of_the_programs_own_handlers_pass(make):
+@pytest.mark.parametrize("code", [129, 130, 143])  # of SIGHUP, SIGINT and SIGTERM
+def test_exit_codes_of_the_programs_own_handlers_pass(code, make):
     class Stopped(Clock):
         def step(self, actions):
-            raise SystemExit(143)  # what a handler of SIGTERM raises in the middle of a step
+            raise SystemExit(code)  # what a handler raises in the middle of a step
 
     with pytest.raises(SystemExit) as stop:
         play_on(make(Stopped), 1)
-    assert stop.value.code == 143
+    assert stop.value.code == code
+
+
+# What the last infos tell
+
+
+def test_the_last_infos_of_an_episode_are_kept(make):
+    env = make("TellsSuccess")
+    observation, _ = env.reset()
+    infos = []
+    for _ in range(4):
+        observation, *_, info = env.step(first_actions(observation))
+        infos.append(info)
+    assert infos[:3] == [{}] * 3
+    # Of the two agents that are left
+    expected = {"battle_won": True, "is_success": 1.0, "cost": 1.0, "step_limit": False}
+    assert infos[3] == expected
+    assert infos[3]["battle_won"] is True
+
+
+@pytest.mark.parametrize(
+    ("infos", "info"),
+    [
+        ({"a": {"battle_won": True}, "b": {"battle_won": False}}, {"battle_won": False}),
+        ({"a": {"battle_won": 1, "is_success": 0}}, {"battle_won": True, "is_success": 0}),
+        ({"a": {"is_success": True}, "b": {}, "c": None}, {"battle_won": True, "is_success": 1}),
+        ({"a": {"n": 1}, "b": {"n": np.float32(2)}, "all": 3}, {"n": 1.5}),
+        ({"a": {"name": "1", "list": [1], "array": np.ones(1), "none": None}}, {}),
+    ],
+)
+def test_what_a_team_is_told(infos, info):
+    assert foreign_envs.sum_up(infos) == info
 
 
 # The longest episode

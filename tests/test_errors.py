@@ -1,5 +1,6 @@
 """Bad input ends with one line and exit code 2, and what ends a run loses nothing."""
 
+import contextlib
 import errno
 import math
 import multiprocessing
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch.utils.tensorboard import SummaryWriter
@@ -369,7 +371,7 @@ def test_a_workers_own_traceback_is_shown(tmp_path):
 
 @pytest.fixture
 def start():
-    """Start long runs, each in a process group of its own, and leave none of them behind."""
+    """Start long runs, each in a session of its own, and leave none of them behind."""
     groups = []
 
     def start_one(script, cwd):
@@ -378,7 +380,7 @@ def start():
 
     yield start_one
     for process in groups:
-        if group(process):
+        if session(process):
             os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -401,24 +403,23 @@ def start_run(script, cwd):
     return process
 
 
-def group(process):
-    """The living processes of a run: its own and what it has started, but for zombies."""
-    ps = ["ps", "-eo", "pid=,pgid=,stat="]
-    listing = subprocess.run(ps, capture_output=True, text=True).stdout
+def session(process):
+    """The living processes of a run's session: its own and what it has started, no zombies."""
     living = []
-    for line in listing.splitlines():
-        pid, pgid, stat = line.split()
-        if int(pgid) == process.pid and not stat.startswith("Z"):
-            living.append(int(pid))
+    for other in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            is_zombie = other.status() == psutil.STATUS_ZOMBIE
+            if os.getsid(other.pid) == process.pid and not is_zombie:
+                living.append(other.pid)
     return living
 
 
 def gone(process):
     """True as soon as none of a run's processes is left."""
     deadline = time.time() + 10
-    while group(process) and time.time() < deadline:
+    while session(process) and time.time() < deadline:
         time.sleep(0.1)
-    return not group(process)
+    return not session(process)
 
 
 @pytest.mark.slow
@@ -427,7 +428,7 @@ def gone(process):
 )
 def test_ctrl_c_saves_and_closes(script, to_all, start, tmp_path):
     process = start(script, tmp_path)
-    assert len(group(process)) >= (5 if script == "qmix_multienvs" else 1)
+    assert len(session(process)) >= (5 if script == "qmix_multienvs" else 1)
     if to_all:  # as a terminal does
         os.killpg(process.pid, signal.SIGINT)
     else:
@@ -447,7 +448,7 @@ def test_ctrl_c_saves_and_closes(script, to_all, start, tmp_path):
 @pytest.mark.slow
 def test_a_dying_worker_ends_the_run(start, tmp_path):
     process = start("qmix_multienvs", tmp_path)
-    os.kill(sorted(group(process))[-2], signal.SIGKILL)  # the workers are the youngest processes
+    os.kill(sorted(session(process))[-2], signal.SIGKILL)  # the workers are the youngest processes
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "worker process died" in err

@@ -46,6 +46,7 @@ def assert_refused(words, make_it):
         (("multiwalker_v9", "sisl"), ["--env-name", "multiwalker_v9", "Discrete"]),
         (("no_such_env", "tests.envs"), ["--env-name", "tests.envs.no_such_env"]),
         (("env", "no_such_package"), ["--env-family", "no_such_package", "mpe"]),
+        (("simple_spread_v3", "pettingzoo.mpe"), ["--env-family", "give mpe"]),
         (("x", ""), ["--env-family"]),
         (("x", "../x"), ["--env-family"]),
         (("helpers", "tests"), ["--env-name", "tests.helpers", "parallel_env"]),
@@ -64,6 +65,7 @@ def test_a_module_in_the_current_folder_is_found(monkeypatch):
     monkeypatch.chdir(PROGRAMS)
     env = make_env("pz", "simple", "somebodys_envs")
     assert env.reset()[0]["obs"].shape == (3, 8)
+    assert str(PROGRAMS) in sys.path  # also when the environment has left the folder
 
 
 @pytest.mark.parametrize(
@@ -82,8 +84,9 @@ def test_what_a_module_of_ones_own_fails_to_import_is_shown(env_name, error, wor
 # What the check refuses
 
 REFUSED = [
-    ("StateShrinks", ["2 numbers for state()", "expected 3"]),
-    ("StateLater", ["nan for state()", "expected finite numbers"]),
+    ("StateShrinks", ["2 numbers for state() after step 2", "expected 3"]),
+    ("StateEmpties", ["0 numbers for state() after the last step", "expected 3"]),
+    ("StateLater", ["nan for state() after step 1", "expected finite numbers"]),
     ("ShortMask", ["1 numbers for the action mask of 'agent_0'", "expected 3"]),
     ("OddMask", ["the action mask of 'agent_0'", "expected 0 and 1"]),
     ("RewardVector", ["2 numbers for the reward of 'agent_0'", "expected 1"]),
@@ -115,6 +118,7 @@ MADE = [
     ("NoAgents", ["no possible_agents"]),
     ("SeedOnly", ["must have reset(seed=None, options=None)"]),
     ("NoEnvironment", ["must have a function parallel_env() that returns a ParallelEnv"]),
+    ("NeedsMap", ["clock needs arguments", "'map_name'", "docs/own_environment.md"]),
     ("SomeSpace", ["Sequence", "'agent_0'", "no fixed size"]),
     ("Graph", ["Graph", "'agent_0'", "no fixed size"]),
 ]
@@ -131,6 +135,7 @@ def test_some_are_refused_without_the_check(name, words, make):
         ({"a": 1}, "a dict for state(): expected numbers"),
         ([], "0 numbers for state(): expected some"),
         ([[1], [1, 2]], "a list for state(): expected numbers"),
+        (np.array([1, {}]), "an array of object for state(): expected numbers"),
         (np.array([1, np.inf]), "inf for state(): expected finite numbers"),
     ],
 )
@@ -160,7 +165,7 @@ def test_the_check_says_nothing_of_good_ones(args, capsys):
     assert captured.out == ""
 
 
-ODD = ["RewardOfOne", "SpacesLater", "Goal", "Endless", "WantsSeed", "NoSubclass"]
+ODD = ["SpacesLater", "Goal", "Endless", "WantsSeed", "NoSubclass"]
 ODD += ["KeepsAgents", "KeepsTheDead", "CutOffEarly", "MaskBesideBox", "HalvesBesideMask"]
 
 
@@ -179,7 +184,9 @@ def test_odd_ones_that_work(name, make):
         ("Waits", "agents have at times no available action, and take action 0"),
         ("Still", "all observations are equal"),
         ("Window", "all observations are equal"),
-        ("Refuses", "all observations are equal"),
+        ("DrawsLate", "cannot be drawn as 'rgb_array': RuntimeError('no display'); it is played"),
+        ("Blind", "some agents observe nothing, such as 'agent_0'"),
+        ("LegalMoves", "'legal_moves' looks like an action mask"),
     ],
 )
 def test_oddities_are_one_line(name, line, make, capsys):
@@ -188,6 +195,17 @@ def test_oddities_are_one_line(name, line, make, capsys):
     assert captured.startswith("warning: clock: ")
     assert line in captured
     assert captured.count("\n") == 1
+
+
+def one_hot(n_actions):
+    return np.arange(n_actions) == 0
+
+
+@pytest.mark.parametrize("moves", [one_hot, lambda n_actions: np.arange(1, n_actions + 1)])
+def test_what_is_no_mask_is_not_taken_for_one(moves, make, monkeypatch, capsys):
+    monkeypatch.setattr(foreign.LegalMoves, "moves", moves)
+    make("LegalMoves", check=True)
+    assert capsys.readouterr().err == ""
 
 
 def test_the_check_leaves_no_trace():
@@ -235,6 +253,115 @@ def test_the_check_ends(seconds, num_steps, make, monkeypatch):
 
     make(Counts, check=True)
     assert len(steps) == num_steps
+
+
+# Every kind of number
+
+
+KINDS = {
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "numpy scalar": np.float32,
+    "numpy bool": np.bool_,
+    "array": np.array,
+    "array of one": lambda value: np.array([value], np.float32),
+    "array of objects": lambda value: np.array(value, object),
+    "flat iterator": lambda value: np.array([value]).flat,
+    "list of one": lambda value: [value],
+    "tuple of one": lambda value: (value,),
+    "tensor": torch.tensor,
+    "tensor of one": lambda value: torch.tensor([value]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_rewards_and_flags_of_every_kind(kind, make, capsys):
+    class Kinds(foreign.StepResults):
+        def change(self, values):
+            return {agent: kind(value) for agent, value in values.items()}
+
+        rewards = change
+        terminations = change
+        truncations = change
+
+    env = make(Kinds, check=True)
+    observation, _ = env.reset()
+    outcomes = []
+    for _ in range(4):
+        observation, *outcome, _ = env.step(first_actions(observation))
+        outcomes.append(tuple(outcome))
+    assert outcomes == [(3, False, False), (3, False, False), (2, False, False), (2, False, True)]
+    assert {type(reward) for reward, _, _ in outcomes} == {float}
+    assert capsys.readouterr().err == ""
+
+
+ROWS = {
+    "list": list,
+    "tuple": tuple,
+    "bools": lambda row: np.array(row, np.bool_),
+    "floats": lambda row: np.array(row, np.float64),
+    "objects": lambda row: np.array(row, object),
+    "flat iterator": lambda row: np.array(row).flat,
+    "tensor": torch.tensor,
+}
+
+
+@pytest.mark.parametrize("kind", ROWS.values(), ids=ROWS)
+def test_masks_and_states_of_every_kind(kind, make):
+    class Kinds(foreign.Goal):
+        mask = kind([1, 0, 1])
+
+        def state(self):
+            return kind([1, 0, 1, 0])
+
+    observation, _ = make(Kinds, check=True).reset()
+    assert observation["avail_actions"].tolist() == [[True, False, True]] * 2
+    assert observation["state"].tolist() == [1, 0, 1, 0]
+
+
+BOX = gym.spaces.Box(0, 9, (2,), np.float32)
+SIX = gym.spaces.Discrete(6, start=1)
+PAIR = gym.spaces.MultiDiscrete([3, 2])
+NESTED = gym.spaces.Dict(place=gym.spaces.Dict(x=SIX), view=gym.spaces.Tuple([BOX, PAIR]))
+ONE_OF = gym.spaces.OneOf([SIX, BOX])
+OBSERVATIONS = []  # space, the observation of 2, the row that is observed
+for number in (2, np.int8(2), np.array(2), np.array([2]), 2.0, np.float32(2), torch.tensor(2), [2]):
+    OBSERVATIONS.append((SIX, number, [0, 1, 0, 0, 0, 0]))
+for kind in (list, tuple, np.array, np.float32, ROWS["flat iterator"], ROWS["tensor"]):
+    OBSERVATIONS.append((BOX, kind([2, 5]), [2, 5]))
+    OBSERVATIONS.append((PAIR, kind([2, 0]), [0, 0, 1, 1, 0]))
+    OBSERVATIONS.append((gym.spaces.MultiBinary(2), kind([0, 1]), [0, 1]))
+OBSERVATIONS += [
+    (gym.spaces.Discrete(2), True, [0, 1]),
+    (gym.spaces.Discrete(2), np.True_, [0, 1]),
+    (gym.spaces.Box(0, 9, ()), 2, [2]),
+    (gym.spaces.Tuple([SIX, BOX]), (2, [2, 5]), [0, 1, 0, 0, 0, 0, 2, 5]),
+    (
+        NESTED,
+        {"view": (np.array([2, 5]), np.array([2, 0])), "place": {"x": 2}},
+        [0, 1, 0, 0, 0, 0, 2, 5, 0, 0, 1, 1, 0],
+    ),
+    (ONE_OF, (0, 2), [0, 0, 1, 0, 0, 0, 0]),
+    (ONE_OF, (1, np.array([2, 5])), [1, 2, 5, 2, 2, 2, 2]),  # gymnasium repeats the first number
+]
+
+
+@pytest.mark.parametrize(("space", "value", "row"), OBSERVATIONS)
+def test_observations_of_every_kind(space, value, row, make, monkeypatch):
+    class Shows(foreign.SomeSpace):
+        def observe(self, agents):
+            return dict.fromkeys(agents, value)
+
+    monkeypatch.setattr(foreign.SomeSpace, "space", space)
+    observation, _ = make(Shows, agent_ids=False, check=True).reset()
+    assert observation["obs"].tolist() == [row] * 3
+
+
+@pytest.mark.parametrize("value", [2.5, np.nan, [2, 2], "2"])
+def test_no_category(value, make, monkeypatch):
+    monkeypatch.setattr(foreign.WrongCategory, "observe", lambda env, agents: {"agent_0": value})
+    assert_refused(["the observation of 'agent_0'"], lambda: make("WrongCategory", check=True))
 
 
 # A bug keeps its own traceback
@@ -342,12 +469,19 @@ def test_errors_while_closing_are_only_shown(make, monkeypatch, capsys):
         ("Refuses", "ValueError('no pictures today')"),
         ("Clock", "unexpected keyword argument"),
         ("Misdraws", "windows"),  # a bug where it makes its window
+        ("DrawsLate", "RuntimeError('no display')"),
     ],
 )
 def test_films_that_cannot_be(name, words, make):
     message = "--env-name: clock cannot be drawn as 'rgb_array'"
     assert_refused([message, words], lambda: make(name, render_mode="rgb_array"))
     make(name)  # nothing is drawn in training
+
+
+def test_what_could_not_draw_is_closed_before_another_is_made(make, monkeypatch):
+    monkeypatch.setattr(foreign.DrawsLate, "closed", 0)
+    make("DrawsLate")
+    assert foreign.DrawsLate.closed == 1
 
 
 def test_what_takes_no_render_mode_has_none(monkeypatch):

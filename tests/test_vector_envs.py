@@ -1,5 +1,6 @@
 """Several environments that step together: they do what single ones do, and leave nobody behind."""
 
+import multiprocessing
 import os
 import random
 import signal
@@ -8,12 +9,14 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from cleanmarl import UsageError
 from cleanmarl.env_wrappers import make_env
 from cleanmarl.vector_envs import WorkerDied, make_vector_env
+from tests.envs import clock, foreign
 from tests.envs.clock import Clock
 from tests.helpers import ENVIRON, REPO, assert_same, first_actions
 from tests.policies import random_actions
@@ -143,6 +146,26 @@ def test_errors_of_a_vector_environment(args, words, make_envs):
     assert words in str(error.value)
 
 
+def test_no_memory_to_share_is_one_line(make_envs, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(multiprocessing.synchronize.SemLock, "__init__", fail)
+    with pytest.raises(UsageError, match=r"--num-envs: .*No space left on device.*/dev/shm"):
+        make_envs(*CLOCK)
+
+
+def test_the_last_infos_of_workers_are_kept(make_envs, monkeypatch, capsys):
+    monkeypatch.setattr(clock, "parallel_env", foreign.TellsSuccess)
+    envs = make_envs(*CLOCK)
+    observations, _ = envs.reset()
+    for _ in range(4):
+        observations, *_, infos = envs.step(first_actions(observations))
+    assert infos["final_info"]["battle_won"].tolist() == [True, True]
+    assert infos["final_info"]["cost"].tolist() == [1, 1]
+    assert capsys.readouterr().err == ""
+
+
 # Generators of workers
 
 
@@ -173,6 +196,13 @@ def test_every_worker_has_generators_of_its_own(make_envs):
 
 
 # How workers end
+
+
+def is_running(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def alive(envs):
@@ -221,27 +251,42 @@ def test_deaf_workers_are_killed(make_envs):
     envs.close()
 
 
+@pytest.mark.filterwarnings("ignore:.*Worker")
+def test_a_dead_worker_is_noticed_though_its_environment_has_a_process(make_envs):
+    envs = make_envs("pz", "deaf", "tests.envs")  # whose process holds the worker's pipe
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    envs.reset()
+    envs.processes[1].kill()
+    with pytest.raises(WorkerDied):
+        for _ in range(9):
+            envs.step(np.zeros((2, 3), int))
+
+
 def test_workers_leave_signals_to_the_main_process(make_envs):
     envs = make_envs(*CLOCK)
     observations, _ = envs.reset()
     for process in envs.processes:
         os.kill(process.pid, signal.SIGTERM)
         os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, signal.SIGHUP)
     envs.step(first_actions(observations))
     assert alive(envs) == [True, True]
 
 
-@pytest.mark.parametrize("how", ["close", "end of the program"])
-def test_no_way_leaves_a_process_behind(how):
+@pytest.mark.parametrize(
+    ("how", "code"), [("close", 0), ("end of the program", 0), ("SIGKILL", -signal.SIGKILL)]
+)
+def test_no_way_leaves_a_process_behind(how, code):
     program = REPO / "tests" / "programs" / "deaf_workers.py"
     command = [sys.executable, str(program), how]
     done = subprocess.run(command, env=ENVIRON, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     pids = [int(pid) for pid in done.stdout.split()]
-    assert len(pids) == 2
-    for pid in pids:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+    assert len(pids) == 4  # two workers with a process each
+    deadline = time.monotonic() + 10
+    while any(map(is_running, pids)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("command", ["reset", "step"])

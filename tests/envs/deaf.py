@@ -1,5 +1,6 @@
-"""An environment that ignores SIGTERM and never comes back from its tenth step."""
+"""An environment that ignores SIGTERM, has a process, and never comes back from its tenth step."""
 
+import multiprocessing
 import signal
 import time
 
@@ -11,12 +12,18 @@ class Deaf(Clock):
         super().__init__()
         self.num_steps = 0
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.process = multiprocessing.Process(target=time.sleep, args=(1000,))
+        self.process.start()
 
     def step(self, actions):
         self.num_steps += 1
         if self.num_steps == 10:
             time.sleep(1000)
         return super().step(actions)
+
+    def close(self):
+        self.process.kill()
+        self.process.join()
 
 
 parallel_env = Deaf

@@ -7,6 +7,7 @@ import sys
 
 import gymnasium as gym
 import numpy as np
+import torch
 from pettingzoo import ParallelEnv
 
 from tests.envs.clock import Clock
@@ -33,6 +34,13 @@ class StateShrinks(Clock):
 
     def state(self):
         return np.ones(len(self.agents), np.float32)
+
+
+class StateEmpties(StateShrinks):
+    """All leave at the end, and the state with them."""
+
+    def __init__(self):
+        super().__init__(leaves=())
 
 
 class StateLater(Clock):
@@ -124,13 +132,6 @@ class StepResults(Clock):
         return tuple(changed)
 
 
-class RewardOfOne(StepResults):
-    """Rewards are arrays of one number."""
-
-    def rewards(self, values):
-        return {agent: np.array([reward], np.float32) for agent, reward in values.items()}
-
-
 class RewardVector(StepResults):
     """Rewards are vectors, as momaland's."""
 
@@ -150,6 +151,17 @@ class RewardForStranger(StepResults):
 
     def rewards(self, values):
         return {**values, "bank": -1}
+
+
+class TellsSuccess(StepResults):
+    """Tells at every step whether it is a success, and what it costs."""
+
+    def infos(self, values):
+        infos = {}
+        for i, agent in enumerate(values):
+            won = self.t == self.limit
+            infos[agent] = {"is_success": np.bool_(won), "cost": torch.tensor(i + 0.5), "map": "1"}
+        return infos
 
 
 class NotANumber(StepResults):
@@ -338,6 +350,25 @@ class Refuses(Pictures):
         super().__init__()
 
 
+class DrawsLate(Clock):
+    """Looks for its display in its first reset, and finds none."""
+
+    metadata = {"name": "draws_late", "render_modes": ["rgb_array"]}
+    closed = 0
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.render_mode = render_mode
+
+    def reset(self, seed=None, options=None):
+        if self.render_mode is not None:
+            raise RuntimeError("no display")
+        return super().reset(seed, options)
+
+    def close(self):
+        DrawsLate.closed += 1
+
+
 class Misdraws(Pictures):
     """Has a bug where it makes its window."""
 
@@ -457,6 +488,43 @@ class HalvesBesideMask(Goal):
     def observation_space(self, agent):
         board = gym.spaces.Box(0, 9, (2,), np.int8)
         return gym.spaces.Dict(board=board, action_mask=gym.spaces.MultiBinary(3))
+
+
+class NeedsMap(Clock):
+    """Cannot be made without an argument."""
+
+    def __init__(self, map_name, render_mode=None):
+        super().__init__()
+
+
+class Blind(Clock):
+    """agent_0 observes nothing."""
+
+    def observation_space(self, agent):
+        n_features = 0 if agent == "agent_0" else self.obs_dims[agent]
+        return gym.spaces.Box(-9, 9, (n_features,), np.float32)
+
+    def observe(self, agents):
+        observations = super().observe(agents)
+        return {agent: [] if agent == "agent_0" else row for agent, row in observations.items()}
+
+
+class LegalMoves(Clock):
+    """Observes a row for each of its actions that is not called a mask."""
+
+    moves = np.ones
+
+    def __init__(self):
+        super().__init__(action_dims=(2, 2, 2))
+
+    def observation_space(self, agent):
+        clock = super().observation_space(agent)
+        return gym.spaces.Dict(clock=clock, legal_moves=gym.spaces.MultiBinary(2))
+
+    def observe(self, agents):
+        observations = super().observe(agents)
+        moves = type(self).moves(2)
+        return {agent: {"clock": row, "legal_moves": moves} for agent, row in observations.items()}
 
 
 class NoEnvironment(ParallelEnv):
