@@ -22,11 +22,14 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 import tyro
+from scipy import stats
 from tqdm import tqdm
 
-from cleanmarl import SCRIPTS, UsageError, plain_arguments
+from cleanmarl import SCRIPTS, UsageError, __version__, plain_arguments
 from cleanmarl.env_wrappers import make_env
 from cleanmarl.foreign_envs import FAMILIES
+
+FEWEST = 5  # episodes with an interval: fewer say too little
 
 
 @dataclass
@@ -90,7 +93,8 @@ def load_run(run, best=False):
 def check_saved(saved):
     """Raise an error unless this is what a script saves, with sizes that can be built."""
     args = saved["args"]
-    words = [saved["script"], args["env_type"], args["env_name"], args["env_family"]]
+    words = [saved["script"], saved["version"]]
+    words += [args["env_type"], args["env_name"], args["env_family"]]
     sizes = [args["hidden_dim"], args["num_layers"], args["max_episode_steps"]]
     are_words = all(isinstance(word, str) for word in words)
     are_sizes = all(isinstance(size, int) and size > 0 for size in sizes)
@@ -100,6 +104,9 @@ def check_saved(saved):
     num_weights = sum(weight.numel() for weight in saved["q_network"].values())
     if args["hidden_dim"] * args["num_layers"] > num_weights:
         raise ValueError("hidden_dim, num_layers")
+    # Our scripts save no nan. Sparse tensors and those of the device `meta` raise an error here.
+    if not all(weight.isfinite().all() for weight in saved["q_network"].values()):
+        raise ValueError("weights")
 
 
 def load_script(name, path=""):
@@ -128,7 +135,10 @@ def build_q_network(module, saved, env):
         q_network.load_state_dict(saved["q_network"])
     except Exception as error:  # the user's own may raise anything
         reason = f"{type(error).__name__}: {error}".splitlines()[-1].strip()
-        problem = f"the model does not fit the script, or {obs_dim} observations and {n_actions}"
+        model = "the model"
+        if saved["version"] != __version__:
+            model += f" of version {saved['version']!r} (this is {__version__})"
+        problem = f"{model} does not fit the script, or {obs_dim} observations and {n_actions}"
         raise UsageError(f"--script, --env-name: {problem} actions: {reason!r}") from error
     return q_network
 
@@ -215,13 +225,12 @@ def play(args, module, q_network, env):
 
 
 def describe(values):
-    """Mean, deviation, values, and a bootstrap's 95 % interval of the mean, None for one value."""
+    """Mean, deviation, values, and the mean's 95 % interval by Student's t."""
     values = np.array(values, np.float64)
     interval = None
-    if len(values) > 1:
-        rng = np.random.default_rng(0)
-        means = [rng.choice(values, len(values)).mean() for _ in range(5000)]
-        interval = np.percentile(means, (2.5, 97.5)).tolist()
+    if len(values) >= FEWEST:
+        half_width = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+        interval = [float(values.mean() - half_width), float(values.mean() + half_width)]
     mean = float(values.mean())
     std = float(values.std())
     return {"mean": mean, "std": std, "interval": interval, "episodes": values.tolist()}
@@ -229,14 +238,12 @@ def describe(values):
 
 def describe_wins(won):
     """The fraction won, its 95 % interval by Wilson, and the battles."""
-    n = len(won)
-    p = float(np.mean(won))
-    z = 1.96
-    centre = p + z**2 / (2 * n)
-    half_width = z * (p * (1 - p) / n + (z / (2 * n)) ** 2) ** 0.5
-    low = max(0.0, (centre - half_width) / (1 + z**2 / n))
-    high = min(1.0, (centre + half_width) / (1 + z**2 / n))
-    return {"mean": p, "interval": [low, high], "episodes": [bool(battle) for battle in won]}
+    battles = [bool(battle) for battle in won]
+    interval = None
+    if len(battles) >= FEWEST:
+        test = stats.binomtest(sum(battles), len(battles))
+        interval = list(test.proportion_ci(0.95, method="wilson"))
+    return {"mean": float(np.mean(battles)), "interval": interval, "episodes": battles}
 
 
 def table(figures):

@@ -12,6 +12,7 @@ import errno
 import io
 import math
 import os
+import pickle
 import random
 import signal
 import sys
@@ -344,6 +345,8 @@ def load_weights(path, q_network, mixer):
         mixer.load_state_dict(saved["mixer"])
         if not all(w.isfinite().all() for w in [*q_network.parameters(), *mixer.parameters()]):
             raise ValueError("nan or inf among the weights")
+    except pickle.UnpicklingError:
+        fail(f"--load-model {path} is damaged or holds code, none of which has been run")
     except Exception as error:
         # torch's last line names a layer and both sizes.
         reason = f"{type(error).__name__}: {error}".splitlines()[-1].strip()
@@ -354,7 +357,9 @@ def load_weights(path, q_network, mixer):
 def report_memory(buffer, episode_limit, total_timesteps):
     """Say how large the buffer becomes, by its first episode, and warn if memory is too short."""
     episode = buffer.episodes[0]
-    step_bytes = sum(tensor.nbytes for tensor in episode.values()) / len(episode["reward"])
+    # A tensor takes about 650 bytes beside its numbers.
+    episode_bytes = sum(tensor.nbytes + 650 for tensor in episode.values())
+    step_bytes = episode_bytes / len(episode["reward"])
     size = step_bytes * min(buffer.episodes.maxlen * episode_limit, total_timesteps)
     free = psutil.virtual_memory().available
     largest = f"up to {size / 1e6:,.0f} MB"

@@ -5,10 +5,16 @@ This layer imports nothing of the package.
 
 import functools
 import hashlib
+import logging
 import sys
 from pathlib import Path
 
 from numba import njit
+
+# numba writes thousands of DEBUG lines when it compiles; programs that log DEBUG want their own.
+numba_logger = logging.getLogger("numba")
+if numba_logger.level == logging.NOTSET:
+    numba_logger.setLevel(logging.WARNING)
 
 
 def compiled(function=None, *, inline="never"):

@@ -347,17 +347,32 @@ def test_without_optuna_one_line_says_so(monkeypatch):
         runpy.run_path(str(EXAMPLES / "sweep_optuna.py"), run_name="__main__")
 
 
+DIVERGES_IN_TRIAL_1 = """
+import os, runpy, sys
+if "trial1" in os.getcwd():
+    sys.exit("my_qmix.py: loss is not finite")
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
+
+
 @pytest.mark.slow
-def test_optuna(tmp_path):
-    words = [EXAMPLES / "sweep_optuna.py", 2, REPO / "cleanmarl" / "qmix.py", *CLOCK]
-    words += "--total-timesteps 80 --eval-steps 5".split()
-    command = [sys.executable, *map(str, words)]
-    python_path = os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])
-    environ = os.environ | {"PYTHONPATH": python_path}
-    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("best: 10.000 with {'learning_rate': ")
-    assert len(list(tmp_path.glob("sweeps/*/trial*/runs/qmix__pz__clock__*/model.pt"))) == 2
+def test_optuna(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("PYTHONPATH", str(REPO), prepend=os.pathsep)
+    Path(tmp_path, "my_qmix.py").write_text(DIVERGES_IN_TRIAL_1)
+    args = ("my_qmix.py", REPO / "cleanmarl" / "qmix.py", *CLOCK)
+    args += ("--total-timesteps", 80, "--eval-steps", 5)
+    best = []
+    for trials in (2, 0):  # then the study that is kept
+        words = ("my_sweep", trials, *args)
+        run_file(EXAMPLES / "sweep_optuna.py", *words, cwd=tmp_path, monkeypatch=monkeypatch)
+        best.append(capfd.readouterr().out.splitlines()[-1])
+    assert best[0].startswith("best: 10.000 with {'learning_rate': ")
+    assert best[1] == best[0]
+    runs = tmp_path.glob("sweeps/my_sweep/trial0/seed*/runs/qmix__pz__clock__*/model.pt")
+    assert len(list(runs)) == 3
+    with pytest.raises(SystemExit, match="another script or arguments"):
+        words = ("my_sweep", 1, *args, "--double-q")
+        run_file(EXAMPLES / "sweep_optuna.py", *words, cwd=tmp_path, monkeypatch=monkeypatch)
 
 
 def commands_of(page):

@@ -560,6 +560,24 @@ def test_pictures_of_lbf():
     assert np.array_equal(env.render(), first)
 
 
+def test_agents_that_share_a_cell_are_drawn_side_by_side():
+    env = make_env("lbf", "Foraging-5x5-3p-1f-v3", render_mode="rgb_array")
+    env.reset(seed=0)
+    game = env.env.unwrapped
+    game.field[:] = 0
+    game.field[4, 4] = 1
+    # The first two want the same cell, so both stay, and the third enters the second's.
+    places = [(0, 0), (0, 2), (1, 2)]
+    for player, place in zip(game.players, places):
+        player.position = place
+    game._gen_valid_moves()
+    env.step([4, 3, 1])
+    assert [player.position for player in game.players] == [(0, 0), (0, 2), (0, 2)]
+    cell = env.render()[28:124, 2 * 96 : 3 * 96].astype(int)
+    for half, colour in ((cell[:, :48], (255, 138, 60)), (cell[:, 48:], (197, 139, 255))):
+        assert (half == colour).all(axis=-1).sum() > 300
+
+
 @pytest.mark.parametrize("size", [4, 19, 70])
 def test_pictures_of_lbf_of_any_size(size):
     spec = gym.spec("Foraging-2s-10x10-4p-2f-v3")

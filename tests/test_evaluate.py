@@ -190,16 +190,15 @@ def test_any_episode_can_be_played_again(figures, tmp_path):
 def test_intervals():
     wins = describe_wins([1.0] * 8 + [0.0] * 2)
     assert wins["mean"] == 0.8
-    assert wins["interval"] == pytest.approx([0.4902, 0.9433], abs=1e-4)
+    assert wins["interval"] == pytest.approx([0.4902, 0.9433], abs=1e-4)  # Wilson's
     assert describe_wins([0.0] * 5)["interval"] == [0, pytest.approx(0.4345, abs=1e-4)]
     assert describe_wins([1.0] * 5)["interval"] == [pytest.approx(0.5655, abs=1e-4), 1]
-    assert describe([3.0])["interval"] is None
-    values = np.random.default_rng(0).normal(5, 2, 400)
-    row = describe(values)
-    assert row["interval"] == describe(values)["interval"]
-    assert row["interval"] == pytest.approx(
-        [values.mean() - 0.196, values.mean() + 0.196], abs=0.03
-    )
+    half_width = 2.7764 * (2.5 / 5) ** 0.5  # t of 4 degrees of freedom, times the standard error
+    expected = [3 - half_width, 3 + half_width]
+    assert describe([1, 2, 3, 4, 5])["interval"] == pytest.approx(expected, abs=1e-4)
+    assert describe([3.0] * 5)["interval"] == [3, 3]
+    assert describe([3.0] * 4)["interval"] is None
+    assert describe_wins([1.0] * 4)["interval"] is None
 
 
 def test_which_model_of_a_run(evaluate, figures, tmp_path):
@@ -246,6 +245,9 @@ def test_a_model_of_other_layers(evaluate, tmp_path):
     assert "--script" in err
     assert "head.bias" in err
     assert "\033" not in err
+    assert "version" not in err
+    change(run, version="0.2.0")
+    assert f"the model of version '0.2.0' (this is {__version__})" in assert_one_line(evaluate(run))
 
 
 @pytest.mark.parametrize(
@@ -387,6 +389,17 @@ def test_ctrl_c_from_the_terminal(kind, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+@pytest.mark.parametrize("closed", [("stderr",), ("stdout", "stderr")])
+def test_without_streams(closed, evaluate, tmp_path, monkeypatch):
+    run = save(tmp_path / "run")
+    for stream in closed:
+        monkeypatch.setattr(sys, stream, None)
+    code, out, err = evaluate(run, "--episodes", 2)
+    assert code == 0
+    assert err == ""
+    assert ("2 greedy episodes" in out) == ("stdout" not in closed)
+
+
 # What cannot be loaded
 
 
@@ -455,6 +468,10 @@ CHANGES = [
     {"q_network": {}},
     {"q_network": [1]},
     {"q_network": {"head.bias": 3}},
+    {"q_network": {"head.bias": torch.full((16,), torch.nan)}},
+    {"q_network": {"head.bias": torch.ones(16).to_sparse()}},
+    {"q_network": {"head.bias": torch.ones(16, device="meta")}},
+    {"version": None},
     b"",
     b"not a model",
     [],

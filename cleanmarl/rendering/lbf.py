@@ -130,12 +130,15 @@ class Drawing(gym.Wrapper):
             canvas.fill(GROUND, square)
 
     def draw_agent(self, canvas, i):
-        player = self.game.players[i]
-        centre = self.centre(*player.position)
+        position = self.game.players[i].position
+        # Agents that share a cell stand side by side.
+        here = [k for k, player in enumerate(self.game.players) if player.position == position]
+        width = self.cell * SCALE / len(here)
+        centre = self.centre(*position) + width * (here.index(i) - (len(here) - 1) / 2)
         rim = LOADING if i in self.loading else "black"
-        pygame.draw.circle(canvas, rim, xy(centre), 0.4 * self.cell * SCALE)
-        pygame.draw.circle(canvas, AGENTS[i % len(AGENTS)], xy(centre), 0.34 * self.cell * SCALE)
-        draw_text(canvas, player.level, centre, 0.5 * self.cell * SCALE, "black")
+        pygame.draw.circle(canvas, rim, xy(centre), 0.4 * width)
+        pygame.draw.circle(canvas, AGENTS[i % len(AGENTS)], xy(centre), 0.34 * width)
+        draw_text(canvas, self.game.players[i].level, centre, 0.5 * width, "black")
 
     def draw_score(self, canvas):
         """Write the step, the food that is left and the rewards into the strip above the field."""
