@@ -150,14 +150,9 @@ def test_signals_have_a_stack_of_their_own_in_qmix_lstm(tmp_path):
 
 @pytest.mark.slow
 def test_no_signal_and_no_second_one_loses_anything(tmp_path):
-    program = [
-        sys.executable,
-        REPO / "tests" / "programs" / "signalled_runs.py",
-        tmp_path,
-        script,
-        1,
-    ]
-    args = (*CLOCK, *words("--batch-size 2 --eval-steps 4 --num-eval-ep 1 --hidden-dim 1000"))
+    program = [sys.executable, REPO / "tests" / "programs" / "signalled_runs.py"]
+    args = (tmp_path, "qmix_multienvs", 1, *CLOCK)
+    args += words("--batch-size 2 --eval-steps 4 --num-eval-ep 1 --hidden-dim 1000")
     done = subprocess.run(
         [str(word) for word in (*program, *args)], env=ENVIRON, capture_output=True, text=True
     )
