@@ -170,12 +170,6 @@ def end_with(parent):
     threading.Thread(target=wait, daemon=True).start()
 
 
-if hasattr(os, "register_at_fork"):
-    # The processes of an environment hold its worker's pipes: while they live, nobody sees that
-    # the worker, or the main process, was killed.
-    os.register_at_fork(after_in_child=lambda: end_with(os.getppid()))
-
-
 @contextlib.contextmanager
 def plain_errors():
     """Raise a RuntimeError in the place of any other error.
@@ -202,6 +196,9 @@ def make_worker(args, max_episode_steps, seed, i):
         if os.name == "posix":
             os.setpgid(0, 0)  # a group of its own, with the processes of its environment
             end_with(os.getppid())
+            # The environment's processes hold the worker's pipes: while they live, nobody sees
+            # that the worker was killed.
+            os.register_at_fork(after_in_child=lambda: end_with(os.getppid()))
         # No two processes draw the same.
         worker_seed = int(np.random.SeedSequence([seed, i + 1]).generate_state(1)[0])
         random.seed(worker_seed)
