@@ -20,6 +20,8 @@ __all__ = ["smoke"]  # a fixture: the suite, run without Ray
 @pytest.fixture
 def nodes(tmp_path, monkeypatch):
     """A cluster's address, and a function that kills its second node. Each has one core."""
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        monkeypatch.delenv(name)  # of a cluster that the user has
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # where runs on a node have their folder
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")  # a long path is too long for sockets
     cluster = Cluster()
