@@ -1,10 +1,12 @@
 """QMIX in four single-file scripts that share only this module and ``cleanmarl.env_wrappers``."""
 
+import contextlib
 import difflib
 import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -28,7 +30,7 @@ def check_name(argument, value, names):
 
 
 def plain_arguments(arguments):
-    """Write ``--double_q=True`` of sweep tools, and ``1e6``, as tyro reads them.
+    """Write ``--double_q=True`` of sweep tools, and whole numbers like 1e6, as tyro reads them.
 
     The first becomes ``--double_q``, with False ``--no-double_q``. Returns the list of arguments.
     """
@@ -36,13 +38,17 @@ def plain_arguments(arguments):
     for word in arguments:
         word = re.sub("^--(.+)=true$", r"--\1", word, flags=re.I)
         word = re.sub("^--(.+)=false$", r"--no-\1", word, flags=re.I)
-        plain.append(re.sub("(?<![^=])[0-9]+e[0-9]$", lambda match: f"{float(match[0]):.0f}", word))
+        flag, equals, value = word.rpartition("=")
+        if re.fullmatch(r"[0-9.]+e\+?[0-9]{1,2}", value, flags=re.I) and float(value).is_integer():
+            value = f"{float(value):.0f}"
+        plain.append(flag + equals + value)
     return plain
 
 
 # What ends a run: Ctrl-C, SIGTERM and a closed terminal. nohup has it ignore the last, a shell's &
 # the first, and Windows has no SIGHUP.
-SIGNALS = [getattr(signal, name, signal.SIGINT) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+NAMES = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+SIGNALS = [getattr(signal, name) for name in NAMES]
 SIGNALS = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
@@ -65,9 +71,18 @@ def write_whole(path, data):
         half.write_bytes(data)
         half.replace(path)
     except OSError as error:
-        sys.exit(f"{path} cannot be written: {error.strerror}")
+        sys.exit(f"{Path(sys.argv[0]).name}: {path} cannot be written: {error.strerror}")
     finally:
-        half.unlink(missing_ok=True)  # room for another
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)  # room for another
+
+
+def say_at_the_end(lines):
+    """Print the last lines of a run. Nobody may be there to read them any more."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except OSError:  # the terminal is closed, or the program behind a pipe has ended
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def play_command(run_dir, script, args, best):
@@ -76,9 +91,9 @@ def play_command(run_dir, script, args, best):
     if best:
         words.append("--best")
     # evaluate.py runs nobody's own code unless it is told to.
-    script = Path(script).resolve()
-    if script.parent != Path(__file__).parent or script.stem not in SCRIPTS:
+    is_beside_us = Path(script).resolve().parent == Path(__file__).resolve().parent
+    if not is_beside_us or Path(script).stem not in SCRIPTS:
         words += ["--script", sys.argv[0]]
     if args.env_type == "pz":
         words += ["--env-family", args.env_family, "--env-name", args.env_name]
-    return shlex.join(words)
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)

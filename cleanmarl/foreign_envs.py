@@ -51,13 +51,15 @@ class NoExit(contextlib.ContextDecorator):
 @contextlib.contextmanager
 def keep_random_state():
     """Leave the generators of Python, NumPy and torch as they were."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()
+    torch_state = torch.get_rng_state()
     try:
         yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
 
 
 @functools.cache  # each line once
@@ -193,12 +195,13 @@ def split(space, observation, info):
     if type(space) is gym.spaces.Box:
         # gym.spaces.flatten would cast to the space's dtype.
         return np.asarray(observation).ravel(), mask
-    if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
+    is_category = isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete)
+    if is_category and not space.contains(observation):  # -1 would be the last one
         given = np.asarray(observation).reshape(space.shape)
         with np.errstate(invalid="ignore"):  # nan
-            observation = given.astype(np.int64)
+            observation = given.astype(space.dtype)
         is_whole = np.array_equal(observation, given)
-        if not (is_whole and space.contains(observation)):  # -1 would be the last one
+        if not (is_whole and space.contains(observation)):
             raise ValueError(f"{given} is not in {space}")
     return gym.spaces.flatten(space, observation), mask  # leaves out what `space` does not have
 
@@ -244,7 +247,8 @@ def sum_up(infos):
             if getattr(value, "ndim", None) == 0:  # a scalar of NumPy or torch
                 value = value.item()
             if isinstance(value, int | float):  # or a bool
-                told[key].append(value)
+                with contextlib.suppress(OverflowError):
+                    told[key].append(float(value))
     means = {key: float(np.mean(values)) for key, values in told.items()}
     won = means.get("battle_won", means.get("is_success"))
     return means if won is None else means | {"battle_won": won == 1}
@@ -311,7 +315,7 @@ def as_numbers(value):
         array = np.asarray(value)
         if array.dtype == object:
             array = array.astype(np.float64)
-    except (RuntimeError, TypeError, ValueError):  # such as lists of different lengths
+    except Exception:  # of lists of different lengths, or of anybody's objects
         return None
     return array if array.dtype.kind in "biuf" else None
 
@@ -399,8 +403,8 @@ class Check:
         self.require(fits, f"gives {numbers.size} numbers for {what}: expected {expected}")
         with np.errstate(over="ignore"):
             is_finite = np.isfinite(numbers.astype(np.float32))
-        for number in numbers[~is_finite]:
-            self.require(False, f"gives {number} for {what}: expected finite numbers of float32")
+        problem = f"gives {numbers[~is_finite][:1]} for {what}"
+        self.require(is_finite.all(), f"{problem}: expected finite numbers of float32")
         return numbers
 
     def look_at_agents(self, agents, observations, infos, when=""):
@@ -429,7 +433,7 @@ class Check:
         try:
             features, mask = split(space, observation, info)
             fits = True
-        except (LookupError, AttributeError, RuntimeError, TypeError, ValueError):
+        except (ArithmeticError, LookupError, AttributeError, RuntimeError, TypeError, ValueError):
             fits = False
         shown = repr(observation).splitlines()[0][:80]
         self.require(fits, f"gives {shown} for {what}: expected one of its space {space}")
@@ -455,14 +459,12 @@ class Check:
 
     def look_for_mask(self, entries, n_actions):
         """Note which entries of an observation or info may be a mask: 0 and 1 for each action."""
-        if not isinstance(entries, dict):
+        if not isinstance(entries, dict) or len(entries) < 2:
             return
         for key, value in entries.items():
             row = as_numbers(value)
-            is_like_one = (
-                row is not None and row.shape == (n_actions,) and np.isin(row, (0, 1)).all()
-            )
-            if not is_like_one:
+            has_shape = row is not None and row.shape == (n_actions,)
+            if not (has_shape and np.isin(row, (0, 1)).all()):
                 self.no_masks.add(key)
             elif row.sum() > 1:  # else one-hot, as the last action is
                 self.may_be_masks.add(key)

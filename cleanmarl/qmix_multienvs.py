@@ -36,6 +36,7 @@ from cleanmarl import (
     on_signals,
     plain_arguments,
     play_command,
+    say_at_the_end,
     stop,
     write_whole,
 )
@@ -202,8 +203,9 @@ class ReplayBuffer:
         """Store an episode, a dictionary of lists. In a full buffer it replaces the oldest."""
         tensors = {key: torch.as_tensor(np.array(values)) for key, values in episode.items()}
         for key, tensor in tensors.items():
-            if not torch.isfinite(tensor).all():
-                sys.exit(f"{Path(__file__).name}: the environment gives {key} that is not finite")
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                name = key.removeprefix("next_")
+                sys.exit(f"{Path(__file__).name}: not finite: {name} of the environment")
         self.episodes.append(tensors)
         self.reward_stats.update(np.array(episode["reward"], np.float64))
 
@@ -346,7 +348,7 @@ def load_weights(path, q_network, mixer):
     try:
         file = Path(path, "model.pt") if Path(path).is_dir() else path
         saved = torch.load(file, map_location="cpu", weights_only=True)
-        if saved["version"] < "0.3":
+        if saved["version"].startswith("0.2."):
             raise ValueError(f"of version {saved['version']}, whose mixer reads another state")
         q_network.load_state_dict(saved["q_network"])
         mixer.load_state_dict(saved["mixer"])
@@ -380,7 +382,7 @@ def report_memory(buffer, episode_limit, total_timesteps):
 def report_short_run(args, episode_limit):
     """Warn if the steps may end before there is a batch, in tasks that have a time limit."""
     batch_steps = args.batch_size * episode_limit
-    if args.total_timesteps < batch_steps and episode_limit < args.max_episode_steps:
+    if args.total_timesteps < batch_steps and episode_limit < Args.max_episode_steps:
         problem = f"--total-timesteps {args.total_timesteps} may end before there is a batch"
         reason = f"{args.batch_size} episodes of up to {episode_limit} steps"
         tqdm.write(f"warning: {problem} to learn from: {reason}", file=sys.stderr)
@@ -482,7 +484,7 @@ if __name__ == "__main__":
             "q_network": q_network.state_dict(),
             "mixer": mixer.state_dict(),
         }
-        file = io.BytesIO()
+        file = io.BytesIO()  # in a file, torch would make a RuntimeError of a full disk
         torch.save(model, file)
         write_whole(run_dir / file_name, file.getvalue())
 
@@ -551,6 +553,7 @@ if __name__ == "__main__":
                 if "battle_won" in final_info and final_info["_battle_won"][i]:
                     battles_won.append(final_info["battle_won"][i])
                 episodes[i] = defaultdict(list)
+                on_signals(stop)  # again: an environment may have its own, or hold one back
 
                 # Learn, as soon as the buffer holds a batch and then every train_freq episodes
                 has_batch = num_episodes >= args.batch_size
@@ -603,8 +606,8 @@ if __name__ == "__main__":
 
             # Evaluate
             if num_episodes - last_eval >= args.eval_steps or finished:
-                last_eval = num_episodes
                 metrics = evaluate(eval_env, q_network, args.num_eval_ep, device)
+                last_eval = num_episodes
                 for tag, value in metrics.items():
                     writer.add_scalar(tag, value, global_step)
                 line = f"step {global_step:9,d}  reward {metrics['eval/ep_reward']:.2f}"
@@ -621,6 +624,7 @@ if __name__ == "__main__":
                         save("best_model.pt")
                     best_score = score
         writer.flush()  # here a full disk is still an error
+        on_signals(signal.SIG_IGN)  # from here on nothing must cut the saving off
     except WorkerDied as error:
         sys.exit(f"{script}.py: {error}")
     except OSError as error:
@@ -628,7 +632,7 @@ if __name__ == "__main__":
             raise
         sys.exit(f"{script}.py: {run_dir} cannot be written: {error.strerror}")
     finally:
-        on_signals(signal.SIG_IGN)  # none must cut the saving off
+        on_signals(signal.SIG_IGN)
         progress.close()
         try:
             if args.save_model:
@@ -636,17 +640,20 @@ if __name__ == "__main__":
         finally:
             with contextlib.suppress(OSError):
                 writer.close()
-            envs.close()
-            eval_env.close()
+            lines = []
             if best_score > -math.inf:
                 scores = f"{score:.2f} in the last evaluation, {best_score:.2f} in the best"
-                print(f"{score_tag} {scores}")
+                lines.append(f"{score_tag} {scores}")
             if num_updates == 0:
-                print(f"no update: {num_episodes} of --batch-size {args.batch_size} episodes ended")
-            # An interrupted run has gone on learning since its last evaluation.
-            is_best = finished and score == best_score
-            better = run_dir / ("model.pt" if is_best else "best_model.pt")
-            if num_updates > 0 and better.exists():
+                ended = f"{num_episodes} of --batch-size {args.batch_size} episodes ended"
+                lines.append(f"no update: {ended}")
+            # The final team may have learnt more since, or its file may be missing.
+            is_evaluated = last_eval == num_episodes and (run_dir / "model.pt").exists()
+            is_best = is_evaluated and score == best_score
+            if num_updates > 0 and (is_best or (run_dir / "best_model.pt").exists()):
                 play = play_command(run_dir, __file__, args, best=not is_best)
-                print(f"the better team: {play}")
-            on_signals(signal.SIG_DFL)  # wandb may still be uploading
+                lines.append(f"the better team: {play}")
+            say_at_the_end(lines)
+            on_signals(signal.SIG_DFL)  # nothing is left to lose
+            envs.close()
+            eval_env.close()

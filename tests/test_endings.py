@@ -1,7 +1,9 @@
 """How runs start and end: memory, signals, logs in files, weights of another run, a resumed run."""
 
+import fcntl
 import json
 import os
+import pty
 import re
 import runpy
 import shlex
@@ -9,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -157,6 +160,49 @@ def test_no_signal_and_no_second_one_loses_anything(tmp_path):
         [str(word) for word in (*program, *args)], env=ENVIRON, capture_output=True, text=True
     )
     assert done.stdout.endswith(" nothing lost\n"), done.stderr
+
+
+def test_a_signal_that_an_environment_holds_back_can_be_sent_again(tmp_path, monkeypatch):
+    class HoldsBack(Clock):
+        signals = 0
+
+        def step(self, actions):
+            if HoldsBack.signals < 2 and self.t == 3:
+                HoldsBack.signals += 1
+                try:
+                    signal.raise_signal(signal.SIGTERM)
+                except:  # noqa: E722 (as people write it)
+                    return super().step(actions)
+            return super().step(actions)
+
+    monkeypatch.setattr(clock, "parallel_env", HoldsBack)
+    args = (*CLOCK, *words("--total-timesteps 40 --num-eval-ep 1"))
+    run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert HoldsBack.signals == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
+def test_a_terminal_that_closes_ends_a_run_with_129(tmp_path):
+    terminal, its_end = pty.openpty()
+    args = (*CLOCK, *words("--batch-size 2 --eval-steps 5 --num-eval-ep 1"))
+    process = subprocess.Popen(
+        command("qmix", *args),
+        cwd=tmp_path,
+        env=ENVIRON,
+        stdin=its_end,
+        stdout=its_end,
+        stderr=its_end,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(its_end)
+    seen = b""
+    while b"step " not in seen:
+        seen += os.read(terminal, 1000)
+    os.close(terminal)
+    assert process.wait(timeout=60) == 129
+    assert (run_dir(tmp_path) / "model.pt").exists()
 
 
 @pytest.mark.slow
@@ -425,7 +471,7 @@ def test_a_killed_run_that_is_resumed_equals_one_that_was_not(env, tmp_path):
         [*program, *args], cwd=folders[1], env=ENVIRON, stdout=subprocess.PIPE, text=True
     )
     # Kill it at the second evaluation, after 14 episodes: there are checkpoints after 10 and 20.
-    evaluations = (line for line in process.stdout if "eval/ep_reward" in line)
+    evaluations = (line for line in process.stdout if line.startswith("step "))
     assert next(evaluations)
     assert next(evaluations)
     os.kill(process.pid, signal.SIGKILL)

@@ -210,7 +210,7 @@ def test_an_environment_that_is_no_longer_finite_is_named(key, tmp_path, monkeyp
     monkeypatch.setattr(clock, "parallel_env", Late)
     with pytest.raises(SystemExit) as stop:
         run_here("qmix", *CLOCK, "--num-eval-ep", 1, cwd=tmp_path, monkeypatch=monkeypatch)
-    assert stop.value.code == f"qmix.py: the environment gives {key} that is not finite"
+    assert stop.value.code == f"qmix.py: not finite: {key} of the environment"
 
 
 @pytest.mark.parametrize("script", ["qmix", "qmix_multienvs"])
@@ -313,7 +313,8 @@ def test_models_are_written_whole_or_not_at_all(tmp_path, monkeypatch, capfd):
     # The run ends at the second best model, and its environments are closed.
     assert files == ["best_model.pt.tmp", "best_model.pt.tmp", "model.pt.tmp", "closed", "closed"]
     folder = run_dir(tmp_path)
-    assert stop.value.code == f"{folder / 'model.pt'} cannot be written: No space left on device"
+    line = f"qmix.py: {folder / 'model.pt'} cannot be written: No space left on device"
+    assert stop.value.code == line
     assert {path.name for path in folder.glob("*.pt*")} == {"best_model.pt"}
     last_line = capfd.readouterr().out.splitlines()[-1]
     assert f" {folder} --best " in last_line

@@ -334,6 +334,8 @@ for kind in (list, tuple, np.array, np.float32, ROWS["flat iterator"], ROWS["ten
     OBSERVATIONS.append((gym.spaces.MultiBinary(2), kind([0, 1]), [0, 1]))
 OBSERVATIONS += [
     (gym.spaces.Discrete(2), True, [0, 1]),
+    (gym.spaces.Discrete(2, dtype=np.int32), 1, [0, 1]),
+    (gym.spaces.Discrete(2, dtype=np.int8), np.int8(1), [0, 1]),
     (gym.spaces.Discrete(2), np.True_, [0, 1]),
     (gym.spaces.Box(0, 9, ()), 2, [2]),
     (gym.spaces.Tuple([SIX, BOX]), (2, [2, 5]), [0, 1, 0, 0, 0, 0, 2, 5]),

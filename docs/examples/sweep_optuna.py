@@ -48,14 +48,14 @@ def objective(trial):
         command += [flag, str(value)]
     scores = []
     for seed in SEEDS:
-        folder = (
-            root / f"trial{trial.number}" / f"seed{seed}"
-        )  # in which the script makes its `runs`
+        folder = root / f"trial{trial.number}" / f"seed{seed}"  # the script makes its `runs` there
         folder.mkdir(parents=True)
-        code = subprocess.run([*command, "--seed", str(seed)], cwd=folder, env=environ).returncode
-        if code == 1:  # a loss that is not finite, or an error: Optuna keeps away from here
+        train = [*command, "--seed", str(seed)]
+        done = subprocess.run(train, cwd=folder, env=environ, stderr=subprocess.PIPE, text=True)
+        sys.stderr.write(done.stderr)
+        if "loss is not finite" in done.stderr:  # Optuna keeps away from here
             raise optuna.TrialPruned
-        if code != 0:
+        if done.returncode != 0:
             sys.exit("sweep_optuna.py: the run has failed, see above")
         scores.append(score(folder))
     return statistics.mean(scores)
@@ -71,4 +71,6 @@ if study.user_attrs.get("command", [script, *shared]) != [script, *shared]:
     sys.exit(f"sweep_optuna.py: {root} has another script or arguments: give another name")
 study.set_user_attr("command", [script, *shared])
 study.optimize(objective, n_trials=int(n_trials))
+if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
+    sys.exit("sweep_optuna.py: no trial came to its end")
 print(f"best: {study.best_value:.3f} with {study.best_params}")

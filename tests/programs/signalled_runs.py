@@ -53,6 +53,7 @@ def start(folder):
         sys.stdout.flush()
         os._exit(code)
     while not list(folder.glob("runs/*/best_model.pt")):
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0), (folder / "log.txt").read_text()
         time.sleep(0.01)
     return pid
 
@@ -76,7 +77,7 @@ random.seed(0)
 for (first, second), k in itertools.product(PAIRS, range(int(moments))):
     folder = Path(root, f"{script}-{first}-{second}-{k}")
     pid = start(folder)
-    group = [process for process in psutil.process_iter() if os.getpgid(process.pid) == pid]
+    group = psutil.Process(pid).children(recursive=True)
     time.sleep(random.uniform(0, 0.5))
     os.kill(pid, getattr(signal, first))
     if second:
@@ -85,7 +86,7 @@ for (first, second), k in itertools.product(PAIRS, range(int(moments))):
             os.kill(pid, getattr(signal, second))
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
-    _, alive = psutil.wait_procs([p for p in group if p.pid != pid], timeout=5)
+    _, alive = psutil.wait_procs(group, timeout=5)
     assert not alive, alive
     if second and code != 128 + getattr(signal, first):  # the second one was faster
         first = second
