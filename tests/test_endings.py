@@ -1,9 +1,7 @@
 """How runs start and end: memory, signals, logs in files, weights of another run, a resumed run."""
 
-import fcntl
 import json
 import os
-import pty
 import re
 import runpy
 import shlex
@@ -11,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 
@@ -182,8 +179,8 @@ def test_a_signal_that_an_environment_holds_back_can_be_sent_again(tmp_path, mon
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
 def test_a_terminal_that_closes_ends_a_run_with_129(tmp_path):
+    fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
     terminal, its_end = pty.openpty()
     args = (*CLOCK, *words("--batch-size 2 --eval-steps 5 --num-eval-ep 1"))
     process = subprocess.Popen(
