@@ -403,8 +403,9 @@ class Check:
         self.require(fits, f"gives {numbers.size} numbers for {what}: expected {expected}")
         with np.errstate(over="ignore"):
             is_finite = np.isfinite(numbers.astype(np.float32))
-        problem = f"gives {numbers[~is_finite][:1]} for {what}"
-        self.require(is_finite.all(), f"{problem}: expected finite numbers of float32")
+        if not is_finite.all():
+            problem = f"gives {numbers[is_finite.argmin()]} for {what}"
+            self.require(False, f"{problem}: expected finite numbers of float32")
         return numbers
 
     def look_at_agents(self, agents, observations, infos, when=""):

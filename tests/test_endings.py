@@ -161,21 +161,27 @@ def test_no_signal_and_no_second_one_loses_anything(tmp_path):
 
 def test_a_signal_that_an_environment_holds_back_can_be_sent_again(tmp_path, monkeypatch):
     class HoldsBack(Clock):
-        signals = 0
+        """SIGTERM comes in episodes 4 and 6 of an environment, long after the check."""
+
+        episodes = 0
+        held_back = 0
+
+        def reset(self, seed=None, options=None):
+            self.episodes += 1
+            return super().reset(seed, options)
 
         def step(self, actions):
-            if HoldsBack.signals < 2 and self.t == 3:
-                HoldsBack.signals += 1
+            if self.episodes in (4, 6) and self.t == 2:
                 try:
                     signal.raise_signal(signal.SIGTERM)
                 except:  # noqa: E722 (as people write it)
-                    return super().step(actions)
+                    HoldsBack.held_back += 1
             return super().step(actions)
 
     monkeypatch.setattr(clock, "parallel_env", HoldsBack)
     args = (*CLOCK, *words("--total-timesteps 40 --num-eval-ep 1"))
     run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
-    assert HoldsBack.signals == 2
+    assert HoldsBack.held_back == 2
 
 
 @pytest.mark.slow
