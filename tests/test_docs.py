@@ -193,7 +193,7 @@ def test_a_patched_script_trains(name, tmp_path, monkeypatch):
 
 
 def test_a_metric_of_ones_own_is_logged_with_the_others(tmp_path, monkeypatch):
-    (line,) = re.findall(r"`(writer.add_scalar\(.*?\))`", GUIDE.read_text())
+    (line,) = re.findall(r"`(writer.add_scalar\(.train/my_metric.*?\))`", GUIDE.read_text())
     before = '                writer.add_scalar("train/num_updates", num_updates, global_step)\n'
     source = (REPO / "cleanmarl" / "qmix.py").read_text()
     assert source.count(before) == 1

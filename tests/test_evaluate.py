@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shlex
 import shutil
 import signal
 import subprocess
@@ -395,15 +396,14 @@ def test_ctrl_c_from_the_terminal(kind, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-@pytest.mark.parametrize("closed", [("stderr",), ("stdout", "stderr")])
-def test_without_streams(closed, evaluate, tmp_path, monkeypatch):
-    run = save(tmp_path / "run")
-    for stream in closed:
-        monkeypatch.setattr(sys, stream, None)
-    code, out, err = evaluate(run, "--episodes", 2)
-    assert code == 0
-    assert err == ""
-    assert ("2 greedy episodes" in out) == ("stdout" not in closed)
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
+def test_without_streams(closed, tmp_path):
+    program = shlex.join(command("evaluate", save(tmp_path / "run"), "--episodes", 2))
+    shell = ["sh", "-c", f"exec {program} {closed}"]
+    done = subprocess.run(shell, cwd=tmp_path, env=ENVIRON, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert ("2 greedy episodes" in done.stdout) == (closed == "2>&-")
 
 
 # What cannot be loaded

@@ -159,7 +159,7 @@ def test_a_line_and_a_bar_say_how_far_the_run_is(script, tmp_path, monkeypatch, 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # or there is no bar
     program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     figures = "reward 10.00  length 4.0"
-    *lines, _ = capfd.readouterr().out.splitlines()
+    *lines, _, _ = capfd.readouterr().out.splitlines()
     assert [re.sub(r"  [\d,]+ steps/s$", "", line) for line in lines] == [
         f"step        {step}  {figures}" for step in (48, 80)
     ]
