@@ -654,6 +654,6 @@ if __name__ == "__main__":
                 play = play_command(run_dir, __file__, args, best=not is_best)
                 lines.append(f"the better team: {play}")
             say_at_the_end(lines)
-            on_signals(signal.SIG_DFL)  # nothing is left to lose
             envs.close()
+            on_signals(signal.SIG_DFL)  # nothing is left to lose
             eval_env.close()
