@@ -156,7 +156,7 @@ def kill(worker):
         os.killpg(worker.pid, signal.SIGKILL)
 
 
-@functools.cache  # once a process
+@functools.cache  # once for each parent
 def end_with(parent):
     """Kill this process, and its group if it leads one, soon after its parent is gone."""
 
