@@ -192,10 +192,11 @@ class Worker(gym.Wrapper):
 
 def make_worker(args, max_episode_steps, seed, i):
     """Make environment i. gymnasium also makes the first one in the main process, to look at it."""
-    if multiprocessing.parent_process() is not None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
         if os.name == "posix":
             os.setpgid(0, 0)  # a group of its own, with the processes of its environment
-            end_with(os.getppid())
+            end_with(parent.pid)
             # The environment's processes hold the worker's pipes: while they live, nobody sees
             # that the worker was killed.
             os.register_at_fork(after_in_child=lambda: end_with(os.getppid()))
@@ -205,7 +206,7 @@ def make_worker(args, max_episode_steps, seed, i):
         np.random.seed(worker_seed)
         torch.manual_seed(worker_seed)
     env = make_env(*args, seed + i, max_episode_steps=max_episode_steps)
-    if multiprocessing.parent_process() is not None:
+    if parent is not None:
         # Only the main process decides when to stop, and ends its workers.
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             if hasattr(signal, name):  # Windows has no SIGHUP
