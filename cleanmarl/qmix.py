@@ -196,11 +196,13 @@ class ReplayBuffer:
 
     def add(self, episode):
         """Store an episode, a dictionary of lists. In a full buffer it replaces the oldest."""
-        tensors = {key: torch.as_tensor(np.array(values)) for key, values in episode.items()}
-        for key, tensor in tensors.items():
-            if tensor.is_floating_point() and not tensor.isfinite().all():
+        tensors = {}
+        for key, values in episode.items():
+            array = np.array(values)
+            if not np.isfinite(array).all():
                 name = key.removeprefix("next_")
                 sys.exit(f"{Path(__file__).name}: not finite: {name} of the environment")
+            tensors[key] = torch.as_tensor(array, device=self.device)
         self.episodes.append(tensors)
         self.reward_stats.update(np.array(episode["reward"], np.float64))
 
@@ -216,7 +218,7 @@ class ReplayBuffer:
         # Rewards that are equal, but for rounding, stay as they are: their deviation is no scale.
         if self.normalize_reward and std > 1e-3 * abs(mean):
             batch["reward"] = (batch["reward"] - mean) / (std + 1e-6)
-        return {key: value.to(self.device) for key, value in batch.items()}
+        return batch
 
 
 def select_actions(q_values, avail_actions, epsilon=0.0, rng=None):
@@ -259,13 +261,14 @@ def gradient_step(optimizer, parameters, loss, max_grad_norm):
     """One step of the optimizer. Returns the loss, and the gradient's norm before clipping."""
     optimizer.zero_grad()
     loss.backward()
-    grad_norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+    grad_norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm).item()
+    loss = loss.item()
     # Before the step: a nan would spread to all weights, and be saved.
-    if not (torch.isfinite(loss) and torch.isfinite(grad_norm)):
+    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
         hint = "lower --learning-rate or set --clip-gradients"
         sys.exit(f"{Path(__file__).name}: loss is not finite: {hint}")
     optimizer.step()
-    return loss.item(), grad_norm.item()
+    return loss, grad_norm
 
 
 @torch.no_grad()
@@ -277,7 +280,7 @@ def soft_update(target_parameters, parameters, polyak):
 
 @keep_random_state()  # of environments that draw from the global generators
 @torch.inference_mode()
-def evaluate(env, q_network, num_episodes, device):
+def evaluate(env, q_network, num_episodes):
     """Play greedy episodes. Returns the metrics of the group `eval`."""
     returns = []
     lengths = []
@@ -287,8 +290,8 @@ def evaluate(env, q_network, num_episodes, device):
         terminated = truncated = False
         obs, _ = env.reset()
         while not (terminated or truncated):
-            agent_obs = torch.as_tensor(obs["obs"], device=device)  # (n_agents, obs_dim)
-            q_values = q_network(agent_obs).cpu().numpy()
+            agent_obs = torch.as_tensor(obs["obs"])  # (n_agents, obs_dim)
+            q_values = q_network(agent_obs).numpy()
             actions = select_actions(q_values, obs["avail_actions"])
             obs, reward, terminated, truncated, info = env.step(actions)
             rewards.append(reward)
@@ -364,6 +367,8 @@ def report_memory(buffer, episode_limit, total_timesteps):
     step_bytes = episode_bytes / len(episode["reward"])
     size = step_bytes * min(buffer.episodes.maxlen * episode_limit, total_timesteps)
     free = psutil.virtual_memory().available
+    if episode["reward"].is_cuda:
+        free, _ = torch.cuda.mem_get_info(episode["reward"].device)
     largest = f"up to {size / 1e6:,.0f} MB"
     tqdm.write(f"replay buffer: {step_bytes:,.0f} bytes a step, {largest}", file=sys.stderr)
     if size > free:
@@ -434,6 +439,10 @@ if __name__ == "__main__":
         load_weights(args.load_model, q_network, mixer)
     target_q_network = copy.deepcopy(q_network)
     target_mixer = copy.deepcopy(mixer)
+    # The team acts on the CPU: for these few rows a GPU takes longer.
+    acting_q_network = q_network
+    if device.type != "cpu":
+        acting_q_network = copy.deepcopy(q_network).cpu()
     parameters = [*q_network.parameters(), *mixer.parameters()]
     target_parameters = [*target_q_network.parameters(), *target_mixer.parameters()]
     # fused: one kernel for all parameters, which is several times faster in networks this small
@@ -497,7 +506,8 @@ if __name__ == "__main__":
     episode = defaultdict(list)
     # disable=None: no bar where stderr is no terminal, only the lines of the evaluations
     progress = tqdm(total=args.total_timesteps, unit="step", disable=None)
-    # Acting is too small for more than one thread, and so are updates on small batches.
+    # Acting is too small for more than one thread, and so are updates on fewer than 4,000
+    # observations.
     num_threads = torch.get_num_threads()  # all cores, or OMP_NUM_THREADS
     torch.set_num_threads(1)
     try:
@@ -507,8 +517,8 @@ if __name__ == "__main__":
             # Act
             epsilon = np.interp(global_step, (0, exploration_steps), (args.start_e, args.end_e))
             with torch.inference_mode():
-                agent_obs = torch.as_tensor(obs["obs"], device=device)  # (n_agents, obs_dim)
-                q_values = q_network(agent_obs).cpu().numpy()
+                agent_obs = torch.as_tensor(obs["obs"])  # (n_agents, obs_dim)
+                q_values = acting_q_network(agent_obs).numpy()
             actions = select_actions(q_values, obs["avail_actions"], epsilon, rng)
             next_obs, reward, terminated, truncated, info = env.step(actions)
             global_step += 1
@@ -543,8 +553,8 @@ if __name__ == "__main__":
                 has_batch = num_episodes >= args.batch_size
                 if has_batch and (num_episodes - args.batch_size) % args.train_freq == 0:
                     batch = buffer.sample(args.batch_size, rng)
-                    if batch["actions"].numel() >= 4000:  # observations: here all cores pay
-                        torch.set_num_threads(num_threads)
+                    if device.type == "cpu" and batch["actions"].numel() >= 4000:
+                        torch.set_num_threads(num_threads)  # here all cores pay
                     td_target = compute_td_target(
                         q_network,
                         target_q_network,
@@ -557,6 +567,8 @@ if __name__ == "__main__":
                     updates = [gradient_step(optimizer, parameters, loss, max_grad_norm)]
                     num_updates += 1
                     torch.set_num_threads(1)
+                    if acting_q_network is not q_network:
+                        acting_q_network.load_state_dict(q_network.state_dict())
 
                 # Move the target networks
                 if num_episodes % args.target_network_update_freq == 0:
@@ -587,7 +599,7 @@ if __name__ == "__main__":
 
             # Evaluate
             if num_episodes - last_eval >= args.eval_steps or finished:
-                metrics = evaluate(eval_env, q_network, args.num_eval_ep, device)
+                metrics = evaluate(eval_env, acting_q_network, args.num_eval_ep)
                 last_eval = num_episodes
                 for tag, value in metrics.items():
                     writer.add_scalar(tag, value, global_step)

@@ -36,7 +36,7 @@ MAIN = {
         env = make_env(**env_args, seed=args.seed)
         episode = defaultdict(list)
         obs, _ = env.reset()
-        agent_obs = torch.as_tensor(obs["obs"], device=device)  # (n_agents, obs_dim)
+        agent_obs = torch.as_tensor(obs["obs"])  # (n_agents, obs_dim)
         next_obs, reward, terminated, truncated, info = env.step(actions)
         global_step += 1
         progress.update()
@@ -56,7 +56,7 @@ MAIN = {
         env.close()
     """,
     "qmix_lstm": """
-        q_values = q_network(agent_obs).cpu().numpy()
+        q_values = acting_q_network(agent_obs).numpy()
         )
         loss = td_loss(q_network, mixer, batch, td_target)
         updates = [gradient_step(optimizer, parameters, loss, max_grad_norm)]
