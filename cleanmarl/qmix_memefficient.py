@@ -14,6 +14,7 @@ import math
 import os
 import pickle
 import random
+import shutil
 import signal
 import sys
 import time
@@ -33,6 +34,7 @@ from tqdm import tqdm
 from cleanmarl import (
     UsageError,
     __version__,
+    ignore,
     on_signals,
     plain_arguments,
     play_command,
@@ -122,6 +124,8 @@ class Args:
     """start from the weights of a run, its folder or a .pt file; everything else starts anew"""
     save_model: bool = True
     """save weights and arguments: best_model.pt at the best evaluation, model.pt at the end"""
+    exp_name: str = ""
+    """heads the name of the run's folder, and is its group in W&B; by default the script's name"""
 
 
 def scale_init(layer, scale, bias):
@@ -258,11 +262,12 @@ def compute_td_target(q_network, target_q_network, target_mixer, batch, gamma, d
 
 
 def td_loss(q_network, mixer, batch, td_target):
-    """Mean squared TD error over the steps of the batch."""
+    """Mean squared TD error and mean Q_tot of the steps of the batch."""
     q_values = q_network(batch["obs"])  # (..., n_agents, n_actions)
     q_values = q_values.gather(-1, batch["actions"].unsqueeze(-1)).squeeze(-1)  # (..., n_agents)
     q_total = mixer(q_values, batch["states"])  # (...)
-    return (td_target - q_total).square().mean()
+    loss = (td_target - q_total).square().mean()
+    return loss, q_total.mean()
 
 
 def gradient_step(optimizer, parameters, loss, max_grad_norm):
@@ -468,7 +473,8 @@ if __name__ == "__main__":
 
     # The run's folder and its metrics
     env_name = Path(args.env_name).name  # a map can be the path of a file
-    run_name = f"{script}__{args.env_type}__{env_name}__{args.seed}__{time.time_ns()}"
+    exp_name = args.exp_name or script
+    run_name = f"{exp_name}__{args.env_type}__{env_name}__{args.seed}__{time.time_ns()}"
     if args.use_wnb:
         import wandb
 
@@ -476,6 +482,7 @@ if __name__ == "__main__":
             project=args.wnb_project or None,
             entity=args.wnb_entity or None,
             name=run_name,
+            group=exp_name,
             config=vars(args),
             sync_tensorboard=True,
         )
@@ -484,6 +491,7 @@ if __name__ == "__main__":
     rows = "\n".join(f"|{name}|{value}|" for name, value in vars(args).items())
     writer.add_text("arguments", f"|argument|value|\n|-|-|\n{rows}")
     writer.add_text("version", __version__)
+    shutil.copy(__file__, run_dir)  # what has trained, whatever becomes of the script
 
     def save(file_name):
         """Save weights and arguments."""
@@ -507,7 +515,7 @@ if __name__ == "__main__":
     score_tag = "eval/ep_reward"  # the measure of the best model, where there are no battles
     score = -math.inf  # of the last evaluation
     best_score = -math.inf
-    updates = []  # (loss, gradient norm) of each update in the latest training round
+    train_metrics = {}  # lists, with a number of each update in the latest training round
     returns = []  # of the episodes since the last log
     lengths = []
     battles_won = []
@@ -561,6 +569,7 @@ if __name__ == "__main__":
                 # Learn, as soon as the buffer holds a batch and then every train_freq episodes
                 has_batch = num_episodes >= args.batch_size
                 if has_batch and (num_episodes - args.batch_size) % args.train_freq == 0:
+                    train_metrics = defaultdict(list)
                     batch = buffer.sample(args.batch_size, rng)
                     if device.type == "cpu" and batch["actions"].numel() >= 4000:
                         torch.set_num_threads(num_threads)  # here all cores pay
@@ -572,8 +581,12 @@ if __name__ == "__main__":
                         args.gamma,
                         args.double_q,
                     )
-                    loss = td_loss(q_network, mixer, batch, td_target)
-                    updates = [gradient_step(optimizer, parameters, loss, max_grad_norm)]
+                    loss, q_total = td_loss(q_network, mixer, batch, td_target)
+                    loss, grad_norm = gradient_step(optimizer, parameters, loss, max_grad_norm)
+                    train_metrics["loss"].append(loss)
+                    train_metrics["grads"].append(grad_norm)
+                    train_metrics["q_total"].append(q_total.item())
+                    train_metrics["td_target"].append(td_target.mean().item())
                     num_updates += 1
                     torch.set_num_threads(1)
                     if acting_q_network is not q_network:
@@ -595,10 +608,8 @@ if __name__ == "__main__":
                     writer.add_scalar("rollout/battle_won", np.mean(battles_won), global_step)
                     shown["battle_won"] = np.mean(battles_won)
                 progress.set_postfix(shown, refresh=False)
-                if updates:
-                    losses, grad_norms = zip(*updates)
-                    writer.add_scalar("train/loss", np.mean(losses), global_step)
-                    writer.add_scalar("train/grads", np.mean(grad_norms), global_step)
+                for name, values in train_metrics.items():
+                    writer.add_scalar(f"train/{name}", np.mean(values), global_step)
                 writer.add_scalar("train/num_updates", num_updates, global_step)
                 steps_per_second = global_step / (time.perf_counter() - start_time)
                 writer.add_scalar("time/sps", steps_per_second, global_step)
@@ -626,13 +637,13 @@ if __name__ == "__main__":
                         save("best_model.pt")
                     best_score = score
         writer.flush()  # here a full disk is still an error
-        on_signals(signal.SIG_IGN)  # from here on nothing must cut the saving off
+        on_signals(ignore)  # from here on nothing must cut the saving off
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # an environment's own
             raise
         sys.exit(f"{script}.py: {run_dir} cannot be written: {error.strerror}")
     finally:
-        on_signals(signal.SIG_IGN)
+        on_signals(ignore)
         progress.close()
         try:
             if args.save_model:
