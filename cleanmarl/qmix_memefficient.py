@@ -583,10 +583,10 @@ if __name__ == "__main__":
                     )
                     loss, q_total = td_loss(q_network, mixer, batch, td_target)
                     loss, grad_norm = gradient_step(optimizer, parameters, loss, max_grad_norm)
-                    train_metrics["loss"].append(loss)
-                    train_metrics["grads"].append(grad_norm)
-                    train_metrics["q_total"].append(q_total.item())
-                    train_metrics["td_target"].append(td_target.mean().item())
+                    train_metrics["train/loss"].append(loss)
+                    train_metrics["train/grads"].append(grad_norm)
+                    train_metrics["train/q_total"].append(q_total.item())
+                    train_metrics["train/td_target"].append(td_target.mean().item())
                     num_updates += 1
                     torch.set_num_threads(1)
                     if acting_q_network is not q_network:
@@ -608,8 +608,8 @@ if __name__ == "__main__":
                     writer.add_scalar("rollout/battle_won", np.mean(battles_won), global_step)
                     shown["battle_won"] = np.mean(battles_won)
                 progress.set_postfix(shown, refresh=False)
-                for name, values in train_metrics.items():
-                    writer.add_scalar(f"train/{name}", np.mean(values), global_step)
+                for tag, values in train_metrics.items():
+                    writer.add_scalar(tag, np.mean(values), global_step)
                 writer.add_scalar("train/num_updates", num_updates, global_step)
                 steps_per_second = global_step / (time.perf_counter() - start_time)
                 writer.add_scalar("time/sps", steps_per_second, global_step)

@@ -227,7 +227,7 @@ def test_gradient_norm_is_the_one_before_clipping(tmp_path, monkeypatch):
     moves = [online - target for online, target in pairs]
     moved = torch.cat([move.flatten() for move in moves]).norm().item()
     assert 1e-4 < moved <= 1e-3 * program["num_updates"] * 1.001
-    assert np.mean(program["train_metrics"]["grads"]) > 1e-2
+    assert np.mean(program["train_metrics"]["train/grads"]) > 1e-2
 
 
 # The learner of a run, written a second time

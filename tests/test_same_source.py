@@ -58,7 +58,7 @@ MAIN = {
         q_values = acting_q_network(agent_obs).numpy()
         )
         loss, q_total = td_loss(q_network, mixer, batch, td_target)
-        train_metrics["td_target"].append(td_target.mean().item())
+        train_metrics["train/td_target"].append(td_target.mean().item())
     """,
 }
 # Lines that `diff -w` shows between qmix.py and a variant, as many as its idea takes. They are
