@@ -193,21 +193,23 @@ def test_a_patched_script_trains(name, tmp_path, monkeypatch):
 
 
 def test_a_metric_of_ones_own_is_logged_with_the_others(tmp_path, monkeypatch):
-    (line,) = re.findall(r"`(writer.add_scalar\(.train/my_metric.*?\))`", GUIDE.read_text())
-    before = '                writer.add_scalar("train/num_updates", num_updates, global_step)\n'
+    guide = GUIDE.read_text()
+    (of_updates,) = re.findall(r"`(train_metrics\[.train/my_metric.*?\))`", guide)
+    (of_rollouts,) = re.findall(r"`(writer.add_scalar\(.rollout/my_metric.*?\))`", guide)
     source = (REPO / "cleanmarl" / "qmix.py").read_text()
-    assert source.count(before) == 1
+    for before, line in (
+        ('train_metrics["train/loss"].append(loss)\n', of_updates),
+        ('writer.add_scalar("train/num_updates", num_updates, global_step)\n', of_rollouts),
+    ):
+        (indent,) = re.findall(f"^( +){re.escape(before)}", source, flags=re.M)
+        source = source.replace(before, f"{before}{indent}{line}\n")
     path = tmp_path / "my_metric.py"
-    path.write_text(
-        source.replace(before, f"{before}                {line}\n").replace("my_value", "42")
-    )
+    path.write_text(source.replace("my_value", "42"))
     args = (*SMALL, *"--log-every 4 --eval-steps 1000000".split())
     run_file(path, *args, cwd=tmp_path, monkeypatch=monkeypatch)
     logged = scalars(tmp_path)
-    assert [step for step, _ in logged["train/my_metric"]] == [
-        step for step, _ in logged["rollout/ep_reward"]
-    ]
-    assert {value for _, value in logged["train/my_metric"]} == {42}
+    for tag, other in (("train/my_metric", "train/loss"), ("rollout/my_metric", "time/sps")):
+        assert logged[tag] == [(step, 42) for step, _ in logged[other]]
 
 
 def test_annealing_is_linear_and_off_by_default(tmp_path, monkeypatch):
