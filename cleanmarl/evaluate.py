@@ -212,7 +212,7 @@ def play(args, module, q_network, env):
             random.seed(seed)
             np.random.seed(seed)
             torch.manual_seed(seed)
-            results.append(module.evaluate(env, q_network, 1, torch.device("cpu")))
+            results.append(module.evaluate(env, q_network, 1))
     except KeyboardInterrupt:
         message = f"stopped after {len(results)} of {args.episodes} episodes"
         if args.video and len(results) < args.video_episodes:
