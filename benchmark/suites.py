@@ -153,7 +153,7 @@ SUITES = {
         ),
         *lines(["lift"], ["qmix"], f"{LIFT} --gamma 0.9", "gamma 0.9", seeds=LIFT_SEEDS),
     ],
-    "smoke": lines(["two_step_game"], SCRIPTS, TWO_STEP_GAME, seeds=(1, 2)),
+    "smoke": lines(["two_step_game"], ["qmix", "qmix_multienvs"], TWO_STEP_GAME, seeds=(1, 2)),
 }
 
 # What is worth reaching, of the battles won where there are battles, else of the return.

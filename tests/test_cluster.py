@@ -11,7 +11,7 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from tests.helpers import REPO, scalars
-from tests.test_benchmark import NEEDS_PROC, run, smoke, start, trainings_in, wait_for
+from tests.test_benchmark import NEEDS_PROC, SMOKE, run, smoke, start, trainings_in, wait_for
 
 pytestmark = [pytest.mark.slow, NEEDS_PROC]
 __all__ = ["smoke"]  # a fixture: the suite, run without Ray
@@ -57,14 +57,14 @@ def clone(tmp_path):
 
 def test_both_nodes_run_a_suite_with_the_results_of_one_machine(smoke, clone, nodes, tmp_path):
     address, _ = nodes
-    suite = ("smoke", "--scripts", "qmix", "qmix_lstm", "--seeds", 1, -1, "--runs-dir", tmp_path)
+    suite = ("smoke", "--scripts", *SMOKE, "--seeds", 1, -1, "--runs-dir", tmp_path)
     ray = {"RAY_ADDRESS": address}
     code, output = run("run_on_ray", *suite, "--progress", 1, env=ray, repo=clone)
     assert code == 1, output
     assert "2 finished, 2 failed" in output
     assert re.search(r"steps/s, \d:\d\d:\d\d left", output)  # a progress line
     assert len({status["node"] for status in statuses(tmp_path)}) == 2
-    for script in ("qmix", "qmix_lstm"):
+    for script in SMOKE:
         assert f"  {script}  seed 1: finished" in output
         assert f"  {script}  seed -1: FAILED (exit code 2), the end of" in output
         assert f"    {script}.py: --seed -1 is out of range" in output
@@ -78,7 +78,7 @@ def test_both_nodes_run_a_suite_with_the_results_of_one_machine(smoke, clone, no
 
 def test_a_node_that_dies_takes_its_run_along_and_no_other(nodes, tmp_path):
     address, kill_second_node = nodes
-    suite = ("smoke", "--scripts", "qmix_lstm", "--seeds", 1, 2, "--runs-dir", tmp_path / "runs")
+    suite = ("smoke", "--scripts", "qmix", "--seeds", 1, 2, "--runs-dir", tmp_path / "runs")
     driver = start("run_on_ray", *suite, env={"RAY_ADDRESS": address})
     try:
         assert wait_for(lambda: len(trainings_in(tmp_path)) == 2)

@@ -387,7 +387,7 @@ def start():
 
 def start_run(script, cwd):
     """A long run, once it has trained for a while and logged its first evaluation."""
-    args = (*LBF, "--batch-size", 2, "--log-every", 1)
+    args = (*LBF, "--batch-size", 2, "--log-every", 1, "--eval-steps", 25, "--num-eval-ep", 1)
     # A shell that runs the tests in the background has SIGINT ignored, which processes inherit.
     process = subprocess.Popen(
         command(script, *args),

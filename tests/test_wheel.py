@@ -97,12 +97,12 @@ def test_the_main_job_runs_from_the_wheel(installed, tmp_path):
     origins = execute(sys.executable, "-c", ORIGINS, *modules, cwd=tmp_path, **environ)
     assert origins.splitlines() == [str(installed / file) for file in files]
 
-    task = ("--env-type", "smaclite", "--env-name", "3m")
+    task = ("--env-type", "lbf", "--env-name", "Foraging-5x5-2p-1f-v3")
     short = ("--total-timesteps", 300, "--batch-size", 2)
     execute(*python, "cleanmarl.qmix", *task, *short, cwd=tmp_path, **environ)
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     (run_dir,) = Path(tmp_path, "runs").iterdir()
-    assert run_dir.name.startswith("qmix__smaclite__3m__1__")
+    assert run_dir.name.startswith("qmix__lbf__Foraging-5x5-2p-1f-v3__1__")
 
     played = execute(
         *python, "cleanmarl.evaluate", run_dir, "--episodes", 2, cwd=tmp_path, **environ

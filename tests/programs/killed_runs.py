@@ -1,4 +1,4 @@
-"""Start ten runs, one after the other, and kill each at a random moment after its first best model.
+"""Start five runs one after the other, and kill each at a random moment after its first best model.
 
 The first argument seeds the moments, the others are qmix.py's.
 """
@@ -17,7 +17,7 @@ import wandb  # noqa: F401
 import cleanmarl.qmix
 
 random.seed(int(sys.argv[1]))
-for k in range(10):
+for k in range(5):
     folder = Path(f"run{k}")
     folder.mkdir()
     pid = os.fork()  # with everything imported
