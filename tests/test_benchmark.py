@@ -689,7 +689,7 @@ def test_random_actions_are_available_and_equally_likely(benchmark):
 
 @pytest.mark.slow
 def test_speed_has_every_table(tmp_path):
-    words = "--steps 800 --rounds 1 --seconds 0.01 --num-envs 2 --maps 3m --scripts qmix_lstm"
+    words = "--steps 700 --rounds 1 --seconds 0.01 --num-envs 2 --maps 3m --scripts qmix"
     words += " --tasks lbf:Foraging-5x5-2p-1f-v3 --devices cpu cpu --num-threads 1 2"
     parts = ("environments", "simulator", "scripts", "updates", "threads", "devices")
     code, output = run("speed", *words.split(), "--parts", *parts, "--csv", tmp_path / "small")
