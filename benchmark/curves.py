@@ -125,20 +125,21 @@ def save(results, lines, curves_csv, runs_csv):
 
 
 class Summary:
-    """What figure, table and JSON show of a line of the suite: matrices (seeds, BINS)."""
+    """What figure, table and JSON show of a line: matrices (seeds, bins)."""
 
-    def __init__(self, line, results):
+    def __init__(self, line, results, bins=BINS):
         self.line = line
+        self.bins = bins  # fewer in a curve that was cut off
         self.seeds = sorted(seed for other, seed in results if other == line)
         self.runs = [results[line, seed][0] for seed in self.seeds]
         curves = [results[line, seed][1] for seed in self.seeds]
         last_step = curves[0]["step"].max()
-        self.steps = np.arange(1, BINS + 1) / BINS * last_step  # (BINS,), the ends of the bins
+        self.steps = np.arange(1, bins + 1) / bins * last_step  # (bins,), the ends of the bins
         # A bin without an evaluation repeats the one before; those before the first repeat it.
         filled = []
         for curve in curves:
-            bins = (curve["step"] / curve["step"].max() * BINS).round()
-            filled.append(curve.set_index(bins).reindex(range(1, BINS + 1)).ffill().bfill())
+            index = (curve["step"] / curve["step"].max() * bins).round()
+            filled.append(curve.set_index(index).reindex(range(1, bins + 1)).ffill().bfill())
         self.values = {}  # column of the curves -> matrix
         for name in (*TAGS.values(), "seconds"):
             self.values[name] = np.stack([curve[name] for curve in filled]).astype(float)
@@ -149,7 +150,7 @@ class Summary:
 
     def last_part(self):
         """The mean over the last 5 % of each run: (seeds,)."""
-        return self.scores[:, -BINS // 20 :].mean(axis=1)
+        return self.scores[:, -max(1, self.bins // 20) :].mean(axis=1)
 
     def model_scores(self, model):
         """What 100 episodes gave, of the `final` or the `best` model of each seed: (seeds,).

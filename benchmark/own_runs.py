@@ -178,21 +178,34 @@ def summarise(task, label, of_seed, until):
 def summarise_published(task, until):
     """The published lines of a task, from the first of our suites that has it."""
     folder = REPO / "benchmark" / "results"
-    known = {}  # the tasks, and the first step of the curves
+    known = []
     for suite, lines in SUITES.items():
         results = curves.load(lines, folder / f"{suite}.csv", folder / f"{suite}_runs.csv")
-        of_task = {}
-        for (line, seed), (run, curve) in results.items():
-            known.setdefault(line.environment, curve.step.min())
-            if line.environment == task:
-                published = replace(line, label=f"published: {line.label}")
-                of_task[published, seed] = (run, curve[curve.step <= until])
-        if of_task and until < known[task]:
-            usage_error(f"--until: the published lines of {task} begin at step {known[task]:,}")
-        if of_task:
-            lines = dict.fromkeys(line for line, _ in of_task)
-            return [curves.Summary(line, of_task) for line in lines]
-    usage_error(f"--beside: there are no published lines of {task}, but of {', '.join(known)}")
+        known += [line.environment for line, _ in results]
+        summaries = []
+        for line in dict.fromkeys(line for line, _ in results if line.environment == task):
+            summaries.append(cut_off(line, results, until))
+        if summaries:
+            return summaries
+    known = ", ".join(dict.fromkeys(known))
+    usage_error(f"--beside: there are no published lines of {task}, but of {known}")
+
+
+def cut_off(line, results, until):
+    """A published line up to the step `until`, in the parts that its runs have."""
+    published = replace(line, label=f"published: {line.label}")
+    of_line = {}
+    bins = curves.BINS
+    for (other, seed), (run, curve) in results.items():
+        if other == line:
+            width = curve.step.max() / curves.BINS
+            curve = curve[curve.step <= until]
+            if curve.empty:
+                problem = f"the published runs of {line.environment} have parts of {width:,.0f}"
+                usage_error(f"--until: {problem} steps: give more")
+            bins = min(bins, round(curve.step.max() / width))
+            of_line[published, seed] = (run, curve)
+    return curves.Summary(published, of_line, bins)
 
 
 def collect(args):

@@ -4,8 +4,8 @@
     python benchmark/plot.py smaclite
     python benchmark/plot.py mine --suites my_suites.py
 
-Of your own runs, pooled over seeds, it writes into my_results: curves.png, curves.csv, tables.md,
-and each table in LaTeX (booktabs) as .tex.
+Of your own runs, pooled over seeds, it writes into my_results: curves.png, curves.csv, results.md,
+and each of its tables in LaTeX (booktabs): results.tex and others.
 
 Of a suite it writes to benchmark/results, and to my_results with --suites: <suite>.csv (learning
 curves, means over 100 bins of steps), <suite>_runs.csv (one line a run) and, from these two alone,

@@ -592,6 +592,21 @@ def test_a_line_ends_where_the_first_of_its_seeds_does(tmp_path, benchmark, caps
         own_runs.summarise("task", "label", of_seed, until=99)
 
 
+def test_a_published_line_is_cut_off_in_its_own_parts(benchmark, capsys):
+    own_runs = benchmark("own_runs")
+    (whole,) = own_runs.summarise_published("Foraging-5x5-2p-1f-v3", np.inf)
+    (part,) = own_runs.summarise_published("Foraging-5x5-2p-1f-v3", 58_999)
+    assert part.steps == pytest.approx(whole.steps[:29])
+    assert part.scores.tolist() == whole.scores[:, :29].tolist()
+    assert part.last_part().tolist() == whole.scores[:, 28].tolist()
+    for task, until in (("Foraging-5x5-2p-1f-v3", 1999), ("4m", 10_000)):
+        with pytest.raises(SystemExit, match="2"):
+            own_runs.summarise_published(task, until)
+    errors = capsys.readouterr().err
+    assert "the published runs of Foraging-5x5-2p-1f-v3 have parts of 2,000 steps" in errors
+    assert "no published lines of 4m, but of MMM, 2s3z" in errors
+
+
 def test_probability_of_improvement_is_that_of_rliable(benchmark):
     scores, others = np.random.default_rng(1).integers(4, size=(2, 5, 3))
     ours = benchmark("curves").probability_of_improvement(scores, others[:4])
