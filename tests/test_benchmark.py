@@ -571,6 +571,7 @@ def test_labels_have_what_differs_in_a_task(tmp_path, benchmark, capsys):
         "mine (version 2)": [1],
     }
     assert pools["another", "qmix (gamma 0.5)"]
+    assert pools["Foraging-5x5-2p-1f-v3", "mine (version 2)"][1] is runs[-2]  # the later one
     assert capsys.readouterr().out.count("a later run has its label and seed") == 1
 
 
@@ -953,19 +954,24 @@ def test_speed_keeps_its_other_tables_when_one_fails():
     assert re.search(r"^map: 3m  original: 126  one battle: \d+", output, re.MULTILINE)
 
 
-def test_what_cannot_work_is_said_and_ends_with_2(tmp_path):
-    for program in ("run", "plot"):
-        code, output = run(program, "smok")
-        assert code == 2
-        assert "smok" in output
-        assert output.endswith("tasks, choice, lstm, smaclite, lbf, short, smoke\n")
-        assert output.count("\n") == 1
+def test_what_cannot_work_is_said_and_ends_with_2(tmp_path, plot, capfd):
+    suites = "tasks, choice, lstm, smaclite, lbf, short, smoke"
+    nowhere = ("--runs-dir", tmp_path, "--results-dir", tmp_path)
+    for arguments, error in (
+        (("smok",), f"smok is no folder, no file, and no suite: {suites}"),
+        ((), f"give the folders of runs, or a suite: {suites}"),
+        (("smoke", "--beside", "3m"), "--beside and --label are for runs of your own: "),
+        (("smoke", *nowhere), "no results yet: python benchmark/run.py smoke"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            plot(*arguments)
+        assert capfd.readouterr().err.startswith(f"plot.py: {error}")
+    code, output = run("run", "smok")
+    assert code == 2
+    assert output == f"run.py: there is no suite smok; there are {suites}\n"
     code, output = run("run", "tasks", "--envs", "4m")
     assert code == 2
     assert output.startswith("run.py: environment 4m is not among what is left of tasks: MMM, 2s3z")
-    code, output = run("plot", "smoke", "--runs-dir", tmp_path, "--results-dir", tmp_path)
-    assert code == 2
-    assert "python benchmark/run.py smoke" in output
     code, output = run("run_on_ray", "smoke")
     assert code == 2
     assert output.startswith("run_on_ray.py: RAY_ADDRESS is not set")

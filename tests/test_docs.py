@@ -55,7 +55,7 @@ NOT_RUN = {
 }
 # Commands that are run shorter than they are written: what is appended.
 SHORTER = {
-    r"(WANDB_MODE=offline |for seed in 1 2 3; do )?python (cleanmarl/qmix|my_)\w*\.py ": (
+    r"(WANDB_MODE=offline |for seed in 1; do )?python (cleanmarl/qmix|my_)\w*\.py ": (
         "--total-timesteps 300 --batch-size 2"
     ),
     r"python benchmark/run\.py ": "--seeds 1 --jobs 1",
@@ -415,6 +415,7 @@ def test_the_commands_of_a_page(page, clone):
         if "<run>" in command:
             newest = max((clone / "runs").iterdir(), key=lambda path: path.stat().st_mtime)
             command = command.replace("<run>", newest.name)
+        command = command.replace("for seed in 1 2 3;", "for seed in 1;")
         shorter = [words for pattern, words in SHORTER.items() if re.match(pattern, command)]
         end = "; done" if command.endswith("; done") else ""
         command = " ".join([command.removesuffix(end), *shorter]) + end
