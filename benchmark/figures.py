@@ -36,7 +36,7 @@ def draw(summaries, path, statistic=curves.interquartile_mean):
         panel.grid(alpha=0.3)
     figure.supxlabel("environment steps")
     # A column for each label, if they fit beside each other.
-    fit = max(map(len, labels)) <= 30 and sum(len(label) + 8 for label in labels) < 12 * size[0]
+    fit = max(map(len, labels)) <= 30 and sum(len(label) + 8 for label in labels) < 13 * size[0]
     n_legend_columns = len(labels) if fit else 1
     place = "outside upper center"
     figure.legend(drawn.values(), drawn, loc=place, ncols=n_legend_columns, frameon=False)
