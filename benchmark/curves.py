@@ -12,6 +12,7 @@ from suites import THRESHOLDS
 from tbparse import SummaryReader
 
 BINS = 100  # equal parts of the steps of a run
+REPS = 2000  # samples of a bootstrap
 TAGS = {
     "eval/ep_reward": "return",
     "eval/battle_won": "battle_won",
@@ -184,7 +185,7 @@ def estimate(scores, statistic):
     # rliable draws from numpy's global generator: the same scores have the same interval.
     np.random.seed(0)
     points, intervals = get_interval_estimates(
-        {"line": scores[:, None]}, lambda sample: statistic(sample[:, 0], axis=0), reps=2000
+        {"line": scores[:, None]}, lambda sample: statistic(sample[:, 0], axis=0), reps=REPS
     )
     low, high = intervals["line"]
     return points["line"], low, high
@@ -197,7 +198,7 @@ def improvement(scores, others):
     """
     np.random.seed(0)
     points, intervals = get_interval_estimates(
-        {"pair": [scores, others]}, probability_of_improvement, reps=2000
+        {"pair": [scores, others]}, probability_of_improvement, reps=REPS
     )
     (low,), (high,) = intervals["pair"]
     return points["pair"][0], low, high
@@ -221,7 +222,7 @@ def aggregate(scores):
     points, intervals = get_interval_estimates(
         {"line": scores},
         lambda sample: np.array([statistic(sample) for statistic in statistics.values()]),
-        reps=2000,
+        reps=REPS,
     )
     low, high = intervals["line"]
     return {name: (points["line"][i], low[i], high[i]) for i, name in enumerate(statistics)}

@@ -513,7 +513,12 @@ def write_run(folder, returns, name="qmix", seed=1, source="", **arguments):
     return folder
 
 
-def test_runs_of_ones_own_are_drawn_over_their_seeds(tmp_path, plot):
+@pytest.fixture
+def few_samples(benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark("curves"), "REPS", 200)
+
+
+def test_runs_of_ones_own_are_drawn_over_their_seeds(tmp_path, plot, few_samples):
     runs = tmp_path / "runs"
     for seed in (1, 2, 3):
         write_run(runs, [0] * 18 + [seed, seed], "a_b", seed)
@@ -614,7 +619,7 @@ def test_probability_of_improvement_is_that_of_rliable(benchmark):
     assert ours == pytest.approx(metrics.probability_of_improvement(scores, others[:4]))
 
 
-def test_aggregates_are_over_the_tasks_of_all_lines(benchmark):
+def test_aggregates_are_over_the_tasks_of_all_lines(benchmark, few_samples):
     own_runs = benchmark("own_runs")
     summaries = []
     for task, label, metric, last in (
