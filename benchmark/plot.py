@@ -1,27 +1,32 @@
-"""Turn the runs of a suite into tables and figures. From a clone, without any run: --from-csv.
+"""Turn runs into tables and figures: runs of your own, or those of a suite.
 
+    python benchmark/plot.py runs/ --beside MMM
     python benchmark/plot.py smaclite
+    python benchmark/plot.py mine --suites my_suites.py
 
-Writes to benchmark/results: <suite>.csv (learning curves, means over 100 bins of steps),
-<suite>_runs.csv (one line a run) and, from these two alone, <suite>.png, <suite>.md (final
-performance) and <suite>.json, which id-marl-eval reads.
+Of your own runs, pooled over seeds, it writes into my_results: curves.png, curves.csv, results.md,
+and each of its tables in LaTeX (booktabs): results.tex and others.
+
+Of a suite it writes to benchmark/results, and to my_results with --suites: <suite>.csv (learning
+curves, means over 100 bins of steps), <suite>_runs.csv (one line a run) and, from these two alone,
+<suite>.png, <suite>.md (final performance) and <suite>.json, which id-marl-eval reads. From a
+clone, without any run: --from-csv.
 """
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import curves
 import numpy as np
+import own_runs
 import tyro
 from common import REPO, usage_error
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
-from suites import KNOWN, SUITES
-
-METRIC_NAMES = {"return": "return", "battle_won": "battles won"}
-DASHES = ("-", "--", "-.", ":")
+from figures import draw, markdown, with_interval
+from run import read_suites
+from suites import KNOWN
 
 HEAD = """\
 # Suite `{suite}`
@@ -35,8 +40,8 @@ of the battles or 0.8 of the food are reached.
 
 """
 EXPLANATION = """\
-Written by `python benchmark/plot.py {suite}` from [{suite}.csv]({suite}.csv) and \
-[{suite}_runs.csv]({suite}_runs.csv); `python benchmark/run.py {suite}` makes the runs.
+Written by `python benchmark/plot.py {words}` from [{suite}.csv]({suite}.csv) and \
+[{suite}_runs.csv]({suite}_runs.csv); `python benchmark/run.py {words}` makes the runs.
 
 The curves are interquartile means over the seeds with pointwise 95% stratified bootstrap \
 intervals, which are too narrow with five seeds or less. With five seeds the interquartile mean \
@@ -57,54 +62,34 @@ comparison of lines.
 
 @dataclass
 class Args:
-    suite: tyro.conf.Positional[Literal[tuple(SUITES)]]
+    what: tyro.conf.Positional[tuple[str, ...]]
+    """a suite, or runs of your own: their folders, folders above them, or event files"""
+    # Runs of your own
+    beside: tuple[str, ...] = ()
+    """tasks whose published lines stand beside your runs, for example MMM"""
+    label: dict[str, str] = field(default_factory=dict)
+    """pairs of a label and what to write for it: --label my_qmix "Our mixer" """
+    until: float = math.inf
+    """leave out all that comes after this many steps"""
+    statistic: Literal["iqm", "mean"] = "iqm"
+    """over the seeds: interquartile mean, which is the mean of three, or mean"""
+    # Suites
+    suites: Path | None = None
+    """a file of your own suites, instead of benchmark/suites.py; it is run"""
     from_csv: bool = False
     """make figure, table and JSON from the CSV files, without looking for runs"""
     envs: tuple[str, ...] = ()
-    """draw only these environments, and into --figure; nothing else is written then"""
+    """draw only these environments of a suite, and into --figure; nothing else is written then"""
+    # Files
     figure: Path | None = None
     """another file for the figure (.png, .svg or .pdf)"""
     runs_dir: Path = REPO / "benchmark" / "runs"
-    """where the runs are"""
-    results_dir: Path = REPO / "benchmark" / "results"
-    """where the results go"""
+    """where the runs of suites are"""
+    results_dir: Path | None = None
+    """where the results go, if not to benchmark/results or, of your own, to my_results"""
 
 
-def draw(summaries, path):
-    """Learning curves: one panel for each environment, one line for each label, one legend."""
-    environments = list(dict.fromkeys(summary.line.environment for summary in summaries))
-    labels = list(dict.fromkeys(summary.line.label for summary in summaries))
-    n_columns = min(4, len(environments))
-    n_rows = -(-len(environments) // n_columns)  # rounded up
-    size = (max(3.4 * n_columns, 6), 2.9 * n_rows + 0.2 * len(labels))
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(n_rows, n_columns, squeeze=False).flatten()
-    for panel in panels[len(environments) :]:
-        panel.remove()
-    drawn = {}  # by label, a line of one of the panels
-    for panel, environment in zip(panels, environments):
-        panel.set_title(environment)
-        for summary in summaries:
-            if summary.line.environment != environment:
-                continue
-            i = labels.index(summary.line.label)
-            middle, low, high = curves.estimate(summary.scores, curves.interquartile_mean)
-            # Lines may lie on top of each other, so they differ in their dashes too.
-            style = {"color": f"C{i}", "linestyle": DASHES[i % len(DASHES)]}
-            (drawn[summary.line.label],) = panel.plot(summary.steps, middle, **style)
-            panel.fill_between(summary.steps, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
-            panel.set_ylabel(METRIC_NAMES[summary.metric])
-        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
-        panel.grid(alpha=0.3)
-    figure.supxlabel("environment steps")
-    n_legend_columns = 1 if max(map(len, labels)) > 30 else len(labels)
-    place = "outside upper center"
-    figure.legend(drawn.values(), drawn, loc=place, ncols=n_legend_columns, frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-
-
-def make_page(suite, lines, summaries):
+def make_page(suite, words, lines, summaries):
     """Final performance, commands, and what is missing, in markdown."""
     machines = dict.fromkeys(run["machine"] for summary in summaries for run in summary.runs)
     page = HEAD.format(suite=suite)
@@ -112,20 +97,11 @@ def make_page(suite, lines, summaries):
     labels = {line.label for line in lines}
     if len(environments) > 1 and len(lines) == len(environments) * len(labels):
         page += COMPARISON + comparison(summaries) + "\n"
-    page += EXPLANATION.format(suite=suite, machines="; ".join(machines))
+    page += EXPLANATION.format(suite=suite, words=words, machines="; ".join(machines))
     page += markdown([results_of(summary) for summary in summaries])
     page += "\n## Commands\n\n"
     page += markdown([commands_of(summary) for summary in summaries])
     return page + "\n## Not run\n\n" + missing_runs(lines, summaries)
-
-
-def markdown(rows):
-    """A table of dictionaries that have the same keys."""
-    head = list(rows[0])
-    table = ["| " + " | ".join(head) + " |", "|" + "-|" * len(head)]
-    for row in rows:
-        table.append("| " + " | ".join(map(str, row.values())) + " |")
-    return "\n".join(table) + "\n"
 
 
 def comparison(summaries):
@@ -143,13 +119,6 @@ def comparison(summaries):
             # The mean of the seeds that have reached it.
             rows[environment][f"steps, {label}"] = f"{summary.reached()[:, 0].mean():,.0f}"
     return markdown(list(rows.values()))
-
-
-def with_interval(scores, statistic):
-    """A statistic over the seeds [its interval, if there are several]."""
-    middle, low, high = (value[0] for value in curves.estimate(scores[:, None], statistic))
-    interval = f" [{low:.2f}, {high:.2f}]" if len(scores) > 1 else ""
-    return f"{middle:.2f}{interval}"
 
 
 def results_of(summary):
@@ -235,13 +204,18 @@ def marl_eval(suite, summaries):
     return {suite: environments}
 
 
-def main(args):
-    lines = SUITES[args.suite]
-    curves_csv = args.results_dir / f"{args.suite}.csv"
-    runs_csv = args.results_dir / f"{args.suite}_runs.csv"
+def write_suite(args, suite, lines):
+    """Figure, page, CSV and JSON of a suite."""
+    results_dir = args.results_dir or REPO / "benchmark" / "results"
+    words = suite
+    if args.suites:
+        results_dir = args.results_dir or Path("my_results")
+        words = f"{suite} --suites {args.suites}"
+    curves_csv = results_dir / f"{suite}.csv"
+    runs_csv = results_dir / f"{suite}_runs.csv"
     results = curves.load(lines, curves_csv, runs_csv)
     if not (args.from_csv or args.envs):
-        runs_dir = args.runs_dir / args.suite
+        runs_dir = args.runs_dir / suite
         here = curves.read_runs(lines, runs_dir)
         others = results.keys() - here
         print(f"{len(here)} runs in {runs_dir}, {len(others)} others in {runs_csv}")
@@ -250,7 +224,7 @@ def main(args):
             curves.save(results, lines, curves_csv, runs_csv)
             results = curves.load(lines, curves_csv, runs_csv)  # what --from-csv would see
     if not results:
-        usage_error(f"no results yet: python benchmark/run.py {args.suite}")
+        usage_error(f"no results yet: python benchmark/run.py {words}")
 
     with_results = {line for line, _ in results}
     summaries = [curves.Summary(line, results) for line in lines if line in with_results]
@@ -260,11 +234,27 @@ def main(args):
             usage_error("--envs needs environments that have results, and --figure")
         draw(chosen, args.figure)
         return
-    draw(summaries, args.figure or args.results_dir / f"{args.suite}.png")
-    page = make_page(args.suite, lines, summaries)
-    (args.results_dir / f"{args.suite}.md").write_text(page)
-    data = json.dumps(marl_eval(args.suite, summaries), separators=(",", ":")) + "\n"
-    (args.results_dir / f"{args.suite}.json").write_text(data)
+    draw(summaries, args.figure or results_dir / f"{suite}.png")
+    page = make_page(suite, words, lines, summaries)
+    (results_dir / f"{suite}.md").write_text(page)
+    data = json.dumps(marl_eval(suite, summaries), separators=(",", ":")) + "\n"
+    (results_dir / f"{suite}.json").write_text(data)
+
+
+def main(args):
+    suites = read_suites(args.suites)
+    if len(args.what) == 1 and args.what[0] in suites:
+        if args.beside or args.label:
+            hint = f"give their folder, benchmark/runs/{args.what[0]}"
+            usage_error(f"--beside and --label are for runs of your own: {hint}")
+        write_suite(args, args.what[0], suites[args.what[0]])
+        return
+    for path in args.what:
+        if not Path(path).exists():
+            usage_error(f"{path} is no folder, no file, and no suite: {', '.join(suites)}")
+    if not args.what:
+        usage_error(f"give the folders of runs, or a suite: {', '.join(suites)}")
+    own_runs.write(args)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,22 @@
 
     python benchmark/run.py smoke
     python benchmark/run.py smaclite --envs 3m --scripts qmix --seeds 1 2 3
+    python benchmark/run.py mine --suites my_suites.py
 
 Every run is the command that a user would type; train.py then plays 100 episodes with what it has
 learned. Its log, its event files and the circumstances (status.json) are in
 benchmark/runs/<suite>/<environment>/<label>/seed<k>. Given again, the command leaves out what is
-finished. A run whose command has changed since is made again, in place of the old one.
+finished. A run whose command or script has changed since is made again, in place of the old one.
 """
 
 import contextlib
+import hashlib
 import importlib.metadata
 import json
 import os
 import platform
 import re
+import runpy
 import shlex
 import shutil
 import signal
@@ -25,7 +28,6 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Literal
 
 import psutil
 import tyro
@@ -44,7 +46,10 @@ DEFAULT_TOTAL = 1_000_000  # of the scripts
 
 @dataclass
 class Args:
-    suite: tyro.conf.Positional[Literal[tuple(SUITES)]]
+    suite: tyro.conf.Positional[str]
+    """the name of a suite"""
+    suites: Path | None = None
+    """a file of your own suites, instead of benchmark/suites.py; it is run"""
     envs: tuple[str, ...] = ()
     """only these environments"""
     scripts: tuple[str, ...] = ()
@@ -65,9 +70,24 @@ class Args:
     """where the runs go"""
 
 
+def read_suites(path):
+    """The suites in a file of one's own, by name: a Python program that is run. None: ours."""
+    if path is None:
+        return SUITES
+    if not path.is_file():
+        usage_error(f"--suites: there is no {path}")
+    suites = runpy.run_path(str(path)).get("SUITES")
+    if not isinstance(suites, dict):
+        usage_error(f"--suites: {path} must have SUITES, a dictionary of lists of lines")
+    return suites
+
+
 def select(args):
     """The lines and seeds that were asked for."""
-    lines = SUITES[args.suite]
+    suites = read_suites(args.suites)
+    if args.suite not in suites:
+        usage_error(f"there is no suite {args.suite}; there are {', '.join(suites)}")
+    lines = suites[args.suite]
     wanted = {"environment": args.envs, "script": args.scripts, "label": args.labels}
     for attribute, names in wanted.items():
         known = [getattr(line, attribute) for line in lines]
@@ -92,24 +112,47 @@ def read_status(folder):
 
 
 def is_finished(line, folder, seed):
-    """Whether the folder holds a whole run of this very command."""
+    """Whether the folder holds a whole run of this very command and script."""
     status = read_status(folder)
-    return status.get("exit_code") == 0 and status["command"] == line.command(seed)
+    if status.get("exit_code") != 0 or status["command"] != line.command(seed):
+        return False
+    return is_same_script(line.path, status.get("script_hash"))
 
 
-def commit():
+def script_hash(script):
+    """The SHA-256 of a script's text; None if it is not here."""
+    path = REPO / script
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def is_same_script(script, known_hash):
+    """Whether a script has the text of this hash. Without a hash, of older runs, nobody knows."""
+    present = script_hash(script)
+    return None in (known_hash, present) or known_hash == present
+
+
+def commit(script):
     """The commit of the code that a run executes, `+dirty` if that code is not as committed.
 
-    Copies named cleanmarl/my_* are in .gitignore and do not count.
+    It says so if the script is in no commit. Other copies named my_* do not count.
     """
-    head = ["git", "-C", str(REPO), "rev-parse", "--short=12", "HEAD"]
-    status = ["git", "-C", str(REPO), "status", "--porcelain", "--", *CODE]
+    git = ["git", "-C", str(REPO)]
+    options = {"capture_output": True, "text": True}
     try:
-        name = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
-        changes = subprocess.run(status, capture_output=True, check=True).stdout
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], check=True, **options)
+        # It fails outside of the repository too.
+        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", "--", script], **options)
+        is_tracked = tracked.returncode == 0
+        code = [*CODE, script] if is_tracked else CODE
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "--", *code], check=True, **options
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return f"{name}+dirty" if changes else name
+    name = head.stdout.strip()
+    if changes.stdout:
+        name += "+dirty"
+    return name if is_tracked else f"{name} ({Path(script).name} in no commit)"
 
 
 def say(text):
@@ -137,6 +180,7 @@ class Run:
     def __init__(self, line, seed, root):
         self.name = f"{line.environment}  {line.label}  seed {seed}"
         self.command = line.command(seed)
+        self.script = line.path
         self.folder = line.folder(root, seed).resolve()
         self.reported = 0  # when the latest line about it was printed
         self.buffer_size = None  # in bytes at most, once the run has said it
@@ -151,7 +195,8 @@ class Run:
             "command": self.command,
             "exit_code": None,
             "started": datetime.now(timezone.utc).isoformat(),
-            "commit": commit(),
+            "commit": commit(self.script),
+            "script_hash": script_hash(self.script),
         }
         self.write_status()
         say(f"{self.name}: {self.command}")
@@ -315,9 +360,8 @@ def run_suite(args, execute_runs):
         usage_error("--jobs and --memory must be 0 or more")
     runs = []
     for line, seed in select(args):
-        script = f"cleanmarl/{line.script}.py"
-        if not Path(REPO, script).is_file():
-            usage_error(f"there is no {script}: put your script there first")
+        if not Path(REPO, line.path).is_file():
+            usage_error(f"there is no {line.path}: put your script there first")
         run = Run(line, seed, args.runs_dir / args.suite)
         if is_finished(line, run.folder, seed):
             say(f"{run.name}: skipped, it is finished")
@@ -338,7 +382,8 @@ def run_suite(args, execute_runs):
         print(f"    {run.name}")
     if failed:
         sys.exit(1)
-    print(f"Next: python benchmark/plot.py {args.suite}")
+    own = f" --suites {args.suites}" if args.suites else ""
+    print(f"Next: python benchmark/plot.py {args.suite}{own}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,9 @@
-"""The suites of the benchmark, tables to read and to change: each line of each panel's command."""
+"""The suites of the benchmark, tables to read: each line of each panel's command.
 
+Suites of your own are in a file of your own, which the programs take by --suites.
+"""
+
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +17,18 @@ class Line:
     environment: str
     label: str
     script: str
+    """one of cleanmarl by its name, any other by its file: my_qmix.py"""
     arguments: str
     seeds: tuple[int, ...]
 
+    @property
+    def path(self):
+        """The script's file, from the root of the repository."""
+        return self.script if self.script.endswith(".py") else f"cleanmarl/{self.script}.py"
+
     def command(self, seed):
         """What a user would type in the root of the repository."""
-        return f"python cleanmarl/{self.script}.py {self.arguments} --seed {seed}"
+        return f"python {shlex.quote(self.path)} {self.arguments} --seed {seed}"
 
     def folder(self, root, seed):
         """Where a run's files are, below the folder of its suite."""
@@ -31,7 +41,9 @@ def lines(environments, scripts, arguments, variant="", seeds=(1, 2, 3, 4, 5)):
     made = []
     for name in environments:
         for script in scripts:
-            label = f"{script} ({variant})" if variant else script
+            label = Path(script).name.removesuffix(".py")
+            if variant:
+                label += f" ({variant})"
             made.append(Line(name, label, script, f"{arguments} --env-name {name}", seeds))
     return made
 

@@ -1,10 +1,14 @@
 """Evaluate a trained team, and watch it.
 
     python cleanmarl/evaluate.py runs/<run> --episodes 20
+    python cleanmarl/evaluate.py runs/qmix__smaclite__3m__*
     python cleanmarl/evaluate.py runs/<run> --video battle.mp4
 
+Several runs make one table over their seeds.
+
 A model file is data. Nothing in it is run, and no code is imported because a model names it, but
-for the four scripts: to run your own script or environment, name it on the command line.
+for the four scripts: to run your own script or environment, name it on the command line. A copy of
+a script in the folder of a run is not run either.
 """
 
 import contextlib
@@ -15,7 +19,7 @@ import runpy
 import signal
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,12 +34,15 @@ from cleanmarl.env_wrappers import make_env
 from cleanmarl.foreign_envs import FAMILIES
 
 FEWEST = 5  # episodes with an interval: fewer say too little
+FEWEST_RUNS = 3
+# Arguments in which runs of one table may differ.
+APART = "seed exp_name log_every eval_steps num_eval_ep use_wnb wnb_project wnb_entity".split()
 
 
 @dataclass
 class Args:
-    run: tyro.conf.Positional[str]
-    """the folder of a run, runs/..., or a .pt file"""
+    runs: tyro.conf.Positional[tuple[str, ...]]
+    """the folder of a run, runs/..., or a .pt file; of several runs, which differ in their seed"""
     episodes: int = 100
     """greedy episodes to play"""
     seed: int = 1000000
@@ -64,6 +71,10 @@ def check_args(args):
         raise UsageError("--episodes, --video-episodes: give 1 or more")
     if not 0 <= args.seed < 2**31:
         raise UsageError(f"--seed {args.seed} is out of range: give one from 0 to {2**31 - 1}")
+    if not args.runs:
+        raise UsageError("give the folder of a run, runs/...")
+    if len(args.runs) > 1 and (args.render or args.video):
+        raise UsageError("--render, --video: give one run")
     if args.render and args.video:
         raise UsageError("--render, --video: give one of the two, a window or a film")
 
@@ -109,6 +120,25 @@ def check_saved(saved):
         raise ValueError("weights")
 
 
+def what_was_trained(saved):
+    """The script and its arguments, written out, but for those that may differ in a table."""
+    arguments = {name: value for name, value in saved["args"].items() if name not in APART}
+    return {name: repr(value) for name, value in {"script": saved["script"], **arguments}.items()}
+
+
+def check_same(loaded):
+    """Raise a UsageError unless the models, (path, saved) each, differ in their seed alone."""
+    first_path, first = loaded[0]
+    expected = what_was_trained(first)
+    for path, saved in loaded[1:]:
+        trained = what_was_trained(saved)
+        for name in expected | trained:
+            if expected.get(name) != trained.get(name):
+                problem = f"{name!r} is {expected.get(name)} in {first_path}"
+                problem += f" and {trained.get(name)} in {path}"
+                raise UsageError(f"{problem}: give runs that differ in their seed alone")
+
+
 def load_script(name, path=""):
     """The module of one of the four scripts by its name, or of the user's own at `path`."""
     if not path:
@@ -149,7 +179,7 @@ def build_q_network(module, saved, env):
 def run(args):
     """Load the model and play its episodes. Returns the figures, None if no episode has ended."""
     check_args(args)
-    path, saved = load_run(args.run, args.best)
+    path, saved = load_run(args.runs[0], args.best)
     trained = saved["args"]
     env_type = trained["env_type"]
     env_name = args.env_name or trained["env_name"]
@@ -201,6 +231,20 @@ def run(args):
     return figures
 
 
+def run_several(args):
+    """Play the runs one after the other. Returns the figures of those that are whole, or None."""
+    check_args(args)
+    check_same([load_run(path, args.best) for path in args.runs])
+    played = []
+    with contextlib.suppress(KeyboardInterrupt):  # while an environment is made
+        for path in args.runs:
+            figures = run(replace(args, runs=(path,)))
+            if figures is None or figures["num_episodes"] < args.episodes:
+                break
+            played.append(figures)
+    return over_runs(played) if played else None
+
+
 def play(args, module, q_network, env):
     """Play the episodes, until Ctrl-C. Returns the metrics of each."""
     results = []
@@ -224,11 +268,11 @@ def play(args, module, q_network, env):
 # Print
 
 
-def describe(values):
+def describe(values, fewest=FEWEST):
     """Mean, deviation, values, and the mean's 95 % interval by Student's t."""
     values = np.array(values, np.float64)
     interval = None
-    if len(values) >= FEWEST:
+    if len(values) >= fewest:
         half_width = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
         interval = [float(values.mean() - half_width), float(values.mean() + half_width)]
     mean = float(values.mean())
@@ -246,31 +290,76 @@ def describe_wins(won):
     return {"mean": float(np.mean(battles)), "interval": interval, "episodes": battles}
 
 
-def table(figures):
-    """The figures as text, a row each for return, length and battles won."""
+def over_runs(played):
+    """The figures of several runs, and of the means of the runs: their mean over the runs."""
+    same = ("script", "env_type", "env_name", "seed", "num_episodes")
+    figures = {"num_runs": len(played), **{name: played[0][name] for name in same}}
+    for name in ("return", "length", "battles_won"):
+        if name in played[0]:
+            row = describe([of_run[name]["mean"] for of_run in played], FEWEST_RUNS)
+            row["runs"] = row.pop("episodes")
+            figures[name] = row
+    return {**figures, "runs": played}
+
+
+def heading(figures):
+    """What was played: the end of the first line, and the second line, of a table."""
     first_seed = figures["seed"]
     last_seed = first_seed + figures["num_episodes"] - 1
-    played = f"on {figures['env_type']} {figures['env_name']}"
+    trained = f"trained by {figures['script']}, on {figures['env_type']} {figures['env_name']}"
+    episodes = f"{figures['num_episodes']} greedy episodes"
+    if "runs" in figures:
+        episodes += " each"
+    return trained, f"{episodes}, seeds {first_seed} to {last_seed}"
+
+
+def table(figures):
+    """The figures as text, a row each for return, length and battles won."""
+    trained, episodes = heading(figures)
     lines = [
-        f"{figures['model']}, trained by {figures['script']}, {played}",
-        f"{figures['num_episodes']} greedy episodes, seeds {first_seed} to {last_seed}",
+        f"{figures['model']}, {trained}",
+        episodes,
         f"{'':12}{'mean':>10}{'std':>10}   95 % interval of the mean",
     ]
-    rows = {name: row for name, row in figures.items() if isinstance(row, dict)}
-    for name, row in rows.items():
+    for name, row in rows_of(figures).items():
         std = f"{row['std']:.3f}" if "std" in row else ""
-        interval = "{:.3f} to {:.3f}".format(*row["interval"]) if row["interval"] else "-"
-        lines.append(f"{name.replace('_', ' '):12}{row['mean']:10.3f}{std:>10}   {interval}")
+        lines.append(f"{name.replace('_', ' '):12}{row['mean']:10.3f}{std:>10}   {interval(row)}")
     return "\n".join(lines)
+
+
+def table_over_runs(figures):
+    """The figures of several runs as text, a column each for return, length and battles won."""
+    trained, episodes = heading(figures)
+    rows = rows_of(figures)
+    lines = [f"{figures['num_runs']} runs, {trained}", episodes]
+    lines.append(" " * 8 + "".join(f"{name.replace('_', ' '):>18}" for name in rows) + "   run")
+    for i, of_run in enumerate(figures["runs"]):
+        cells = "".join(f"{row['runs'][i]:18.3f}" for row in rows.values())
+        lines.append(f"{'':8}{cells}   {of_run['model']}")
+    for name in ("mean", "std"):
+        lines.append(f"{name:8}" + "".join(f"{row[name]:18.3f}" for row in rows.values()))
+    lines.append("95 %    " + "".join(f"{interval(row):>18}" for row in rows.values()))
+    return "\n".join(lines)
+
+
+def rows_of(figures):
+    """The figures that have a mean."""
+    return {name: row for name, row in figures.items() if isinstance(row, dict)}
+
+
+def interval(row):
+    """The 95 % interval of a mean in words."""
+    return "{:.3f} to {:.3f}".format(*row["interval"]) if row["interval"] else "-"
 
 
 if __name__ == "__main__":
     args = tyro.cli(Args, args=plain_arguments(sys.argv[1:]))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves no half a video either
+    are_several = len(args.runs) > 1
     try:
         # stdout is for the figures: what scripts and environments print goes to stderr.
         with contextlib.redirect_stdout(sys.stderr):
-            figures = run(args)
+            figures = run_several(args) if are_several else run(args)
     except UsageError as error:
         print(f"evaluate.py: {error}".splitlines()[0], file=sys.stderr)
         sys.exit(2)
@@ -281,6 +370,8 @@ if __name__ == "__main__":
         figures = json.loads(json.dumps(figures), parse_constant=lambda name: None)
         print(json.dumps(figures))
     elif figures is not None:
-        print(table(figures))
+        print(table_over_runs(figures) if are_several else table(figures))
     is_whole = figures is not None and figures["num_episodes"] == args.episodes
+    if is_whole and are_several:
+        is_whole = figures["num_runs"] == len(args.runs)
     sys.exit(0 if is_whole else 130)

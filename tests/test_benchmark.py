@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,8 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
+from rliable import metrics
+from torch.utils.tensorboard import SummaryWriter
 
 from tests.helpers import CLOCK, ENVIRON, PZ, REPO, SCRIPTS, run_dir, run_here
 
@@ -415,6 +418,227 @@ def test_a_run_whose_status_finds_no_room_on_the_disk_has_failed(tmp_path, bench
     assert not program.is_finished(line, run.folder, 1)
 
 
+def test_a_run_counts_for_the_text_of_its_script(tmp_path, benchmark):
+    program = benchmark("run")
+    script = tmp_path / "my qmix.py"
+    script.write_text("print(1)")
+    (line,) = benchmark("suites").lines(["3m"], [str(script)], "--env-type smaclite", seeds=(1,))
+    assert line.label == "my qmix"
+    run = program.Run(line, 1, tmp_path)
+    run.begin()
+    assert run.finish({"exit_code": 0, "seconds": 1}, "")
+    assert program.is_finished(line, run.folder, 1)
+    script.write_text("print(2)")
+    assert not program.is_finished(line, run.folder, 1)
+    script.unlink()  # nobody knows
+    assert program.is_finished(line, run.folder, 1)
+    script.write_text("print(2)")
+    status = program.read_status(run.folder)
+    assert status["commit"] == "unknown" or status["commit"].endswith("(my qmix.py in no commit)")
+    del status["script_hash"]  # a run from before there was one
+    (run.folder / "status.json").write_text(json.dumps(status))
+    assert program.is_finished(line, run.folder, 1)
+
+
+@pytest.mark.parametrize(
+    ("commit", "script_hash", "counts"),
+    [
+        ("0123456789ab", "another", True),  # the text can be had
+        ("0123456789ab+dirty", "another", False),
+        ("0123456789ab (my_qmix.py in no commit)", "another", False),
+        ("0123456789ab (my_qmix.py in no commit)", None, True),
+        ("unknown", float("nan"), True),
+    ],
+)
+def test_results_of_another_text_count_if_it_is_in_a_commit(commit, script_hash, counts, benchmark):
+    row = pd.Series({"commit": commit, "script_hash": script_hash})
+    line = benchmark("suites").SUITES["smoke"][0]
+    assert benchmark("curves").is_known(row, line) == counts
+    row["script_hash"] = benchmark("run").script_hash(line.path)
+    assert benchmark("curves").is_known(row, line)
+
+
+def test_the_commit_of_a_run_says_what_it_lacks(tmp_path, benchmark, monkeypatch):
+    def git(*words):
+        who = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
+        done = subprocess.run(["git", *who, *words], cwd=tmp_path, capture_output=True, check=True)
+        return done.stdout.decode().strip()
+
+    program = benchmark("run")
+    monkeypatch.setattr(program, "REPO", tmp_path)
+    git("init")
+    (tmp_path / "mine.py").write_text("1")
+    (tmp_path / "cleanmarl").mkdir()
+    (tmp_path / "cleanmarl" / "qmix.py").write_text("1")
+    git("add", "cleanmarl")
+    git("commit", "-m", "one")
+    head = git("rev-parse", "--short=12", "HEAD")
+    assert program.commit("cleanmarl/qmix.py") == head
+    assert program.commit("mine.py") == f"{head} (mine.py in no commit)"
+    assert program.commit("/mine.py") == f"{head} (mine.py in no commit)"
+    git("add", "mine.py")
+    assert program.commit("cleanmarl/qmix.py") == head
+    assert program.commit("mine.py") == f"{head}+dirty"
+    (tmp_path / "cleanmarl" / "qmix.py").write_text("2")
+    assert program.commit("cleanmarl/qmix.py") == f"{head}+dirty"
+
+
+def test_suites_of_ones_own(tmp_path, benchmark, capsys):
+    program = benchmark("run")
+    path = tmp_path / "my_suites.py"
+    path.write_text("from suites import lines\nSUITES = {'mine': lines(['3m'], ['my.py'], '--a')}")
+    ((line, seed),) = program.select(program.Args("mine", suites=path, seeds=(7,)))
+    assert line.command(seed) == "python my.py --a --env-name 3m --seed 7"
+    for name, text in (("smoke", path.read_text()), ("mine", "suites = {}"), ("mine", None)):
+        path.write_text(text) if text else path.unlink()
+        with pytest.raises(SystemExit, match="2"):
+            program.select(program.Args(name, suites=path))
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert ("there is no suite smoke; there are mine" in error) == (name == "smoke")
+
+
+def write_run(folder, returns, name="qmix", seed=1, source="", **arguments):
+    """The event file of a run that is evaluated every 100 steps."""
+    folder = folder / f"{name}__lbf__task__{seed}__{time.time_ns()}"
+    writer = SummaryWriter(str(folder))
+    arguments = {"env_name": "Foraging-5x5-2p-1f-v3", "seed": seed, "gamma": 0.99} | arguments
+    rows = "\n".join(f"|{name}|{value}|" for name, value in arguments.items())
+    writer.add_text("arguments", f"|argument|value|\n|-|-|\n{rows}")
+    for i, value in enumerate(returns):
+        writer.add_scalar("eval/ep_reward", value, 100 * (i + 1))
+    writer.close()
+    if source:
+        (folder / f"{name}.py").write_text(source)
+    return folder
+
+
+@pytest.fixture
+def few_samples(benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark("curves"), "REPS", 200)
+
+
+def test_runs_of_ones_own_are_drawn_over_their_seeds(tmp_path, plot, few_samples):
+    runs = tmp_path / "runs"
+    for seed in (1, 2, 3):
+        write_run(runs, [0] * 18 + [seed, seed], "a_b", seed)
+    write_run(runs, [7] * 10, "other", double_q=True)
+    (runs / "nothing__1").mkdir()
+    (runs / "nothing__1" / "events.out.tfevents.1").touch()
+    arguments = ["--beside", "Foraging-5x5-2p-1f-v3", "--label", "other", "50 %"]
+    output = plot(runs, *arguments, "--results-dir", tmp_path / "mine")
+    assert "nothing__1 is left out" in output
+    table = (tmp_path / "mine" / "results.md").read_text()
+    task = "| Foraging-5x5-2p-1f-v3 |"
+    assert f"{task} a_b | 3 | 2,000 | return | 2.00 [1.00, 3.00] | 2.00 [1.00, 3.00] |" in table
+    assert f"{task} 50 % | 1 | 1,000 | return | 7.00 | 7.00 |" in table
+    assert f"{task} published: qmix | 3 | 200,000 | return | 0.96 [" in table
+    assert "| a_b | 50 % | 1 | 0.00 [0.00, 0.00] |" in table
+    assert "| a_b | published: qmix | 1 | 1.00 [1.00, 1.00] |" in table
+    latex = (tmp_path / "mine" / "results.tex").read_text()
+    assert "\\toprule" in latex
+    assert "& a\\_b & 3 & 2,000 &" in latex
+    assert (tmp_path / "mine" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    curves = pd.read_csv(tmp_path / "mine" / "curves.csv")
+    assert list(curves)[:4] == ["task", "line", "seed", "step"]
+    assert len(curves) == 7 * 100
+    assert curves[curves.line == "a_b"].groupby("seed")["return"].max().tolist() == [1, 2, 3]
+
+
+def test_labels_have_what_differs_in_a_task(tmp_path, benchmark, capsys):
+    own_runs = benchmark("own_runs")
+    for keywords in (
+        {"name": "qmix", "seed": 1},
+        {"name": "qmix", "seed": 2, "wnb_project": "x"},
+        {"name": "qmix", "gamma": 0.9, "double_q": True},
+        {"name": "qmix", "env_name": "another", "gamma": 0.5},
+        {"name": "old", "exp_name": "mine", "source": "1"},
+        {"name": "mine", "source": "1", "seed": 2},
+        {"name": "mine", "source": "2"},
+        {"name": "mine", "source": "2"},
+    ):
+        write_run(tmp_path, [1], **{"double_q": False, **keywords})
+    (event_file,) = write_run(tmp_path, [1], double_q=False, seed=5).iterdir()
+    folders = own_runs.find_runs([event_file, tmp_path, tmp_path])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        own_runs.find_runs([tmp_path / "empty"])
+    assert "empty: there is no event file of a run\n" in capsys.readouterr().err
+    runs = [own_runs.read_run(folder) for folder in folders]
+    runs.sort(key=lambda run: run.events.wall_time.min())
+    own_runs.give_labels(runs)
+    pools = own_runs.pool(runs)
+    assert {label: list(of_seed) for (_, label), of_seed in pools.items()} == {
+        "qmix (gamma 0.99)": [1, 2, 5],
+        "qmix (gamma 0.9, double_q)": [1],
+        "qmix (gamma 0.5)": [1],
+        "mine (version 1)": [1, 2],
+        "mine (version 2)": [1],
+    }
+    assert pools["another", "qmix (gamma 0.5)"]
+    assert pools["Foraging-5x5-2p-1f-v3", "mine (version 2)"][1] is runs[-2]  # the later one
+    assert capsys.readouterr().out.count("a later run has its label and seed") == 1
+
+
+def test_a_line_ends_where_the_first_of_its_seeds_does(tmp_path, benchmark, capsys):
+    own_runs = benchmark("own_runs")
+    folders = [write_run(tmp_path, [1, 2, 3, 4], seed=1), write_run(tmp_path, [5, 6], seed=2)]
+    (event_file,) = folders[1].iterdir()
+    event_file.write_bytes(event_file.read_bytes()[:-3])  # killed while it wrote
+    of_seed = {run.seed: run for run in map(own_runs.read_run, folders)}
+    summary = own_runs.summarise("task", "label", of_seed, np.inf)
+    assert summary.steps[-1] == 100
+    assert summary.scores[:, -1].tolist() == [1, 5]
+    assert "label: the line ends at step 100, where seed 2 does" in capsys.readouterr().out
+    del of_seed[2]
+    summary = own_runs.summarise("task", "label", of_seed, until=250)
+    assert summary.steps[-1] == 250
+    assert summary.scores[0, [0, 39, 40, 79, 80, 99]].tolist() == [1, 1, 1, 2, 2, 2]
+    with pytest.raises(SystemExit, match="2"):
+        own_runs.summarise("task", "label", of_seed, until=99)
+
+
+def test_a_published_line_is_cut_off_in_its_own_parts(benchmark, capsys):
+    own_runs = benchmark("own_runs")
+    (whole,) = own_runs.summarise_published("Foraging-5x5-2p-1f-v3", np.inf)
+    (part,) = own_runs.summarise_published("Foraging-5x5-2p-1f-v3", 58_999)
+    assert part.steps == pytest.approx(whole.steps[:29])
+    assert part.scores.tolist() == whole.scores[:, :29].tolist()
+    assert part.last_part().tolist() == whole.scores[:, 28].tolist()
+    for task, until in (("Foraging-5x5-2p-1f-v3", 1999), ("4m", 10_000)):
+        with pytest.raises(SystemExit, match="2"):
+            own_runs.summarise_published(task, until)
+    errors = capsys.readouterr().err
+    assert "the published runs of Foraging-5x5-2p-1f-v3 have parts of 2,000 steps" in errors
+    assert "no published lines of 4m, but of MMM, 2s3z" in errors
+
+
+def test_probability_of_improvement_is_that_of_rliable(benchmark):
+    scores, others = np.random.default_rng(1).integers(4, size=(2, 5, 3))
+    ours = benchmark("curves").probability_of_improvement(scores, others[:4])
+    assert ours == pytest.approx(metrics.probability_of_improvement(scores, others[:4]))
+
+
+def test_aggregates_are_over_the_tasks_of_all_lines(benchmark, few_samples):
+    own_runs = benchmark("own_runs")
+    summaries = []
+    for task, label, metric, last in (
+        ("a", "x", "return", [10.0, 20.0]),
+        ("a", "y", "return", [30.0, 30.0, 30.0]),
+        ("b", "x", "battle_won", [0.5, 0.5]),
+        ("b", "y", "battle_won", [0.2, 0.2]),
+        ("c", "x", "return", [7.0]),
+    ):
+        summary = SimpleNamespace(metric=metric, last_part=partial(np.array, last))
+        summary.line = SimpleNamespace(environment=task, label=label)
+        summaries.append(summary)
+    tasks, rows = own_runs.aggregates_of(summaries)
+    assert tasks == ["a", "b"]
+    assert [row["line"] for row in rows] == ["x", "y"]
+    assert rows[0]["mean"].startswith("0.38 [")  # of 0 and 0.5, and of 0.5 and 0.5
+    assert rows[1]["mean"] == "0.60 [0.60, 0.60]"  # of 1 and 0.2
+
+
 @pytest.mark.slow
 def test_a_folder_that_cannot_be_made_ends_one_run(tmp_path):
     (tmp_path / "smoke" / "two_step_game").mkdir(parents=True)
@@ -736,17 +960,24 @@ def test_speed_keeps_its_other_tables_when_one_fails():
     assert re.search(r"^map: 3m  original: 126  one battle: \d+", output, re.MULTILINE)
 
 
-def test_what_cannot_work_is_said_and_ends_with_2(tmp_path):
-    for program in ("run", "plot"):
-        code, output = run(program, "smok")
-        assert code == 2
-        assert "tasks,choice,lstm,smaclite,lbf,short,smoke" in re.sub(r"[^\w,]", "", output)
+def test_what_cannot_work_is_said_and_ends_with_2(tmp_path, plot, capfd):
+    suites = "tasks, choice, lstm, smaclite, lbf, short, smoke"
+    nowhere = ("--runs-dir", tmp_path, "--results-dir", tmp_path)
+    for arguments, error in (
+        (("smok",), f"smok is no folder, no file, and no suite: {suites}"),
+        ((), f"give the folders of runs, or a suite: {suites}"),
+        (("smoke", "--beside", "3m"), "--beside and --label are for runs of your own: "),
+        (("smoke", *nowhere), "no results yet: python benchmark/run.py smoke"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            plot(*arguments)
+        assert capfd.readouterr().err.startswith(f"plot.py: {error}")
+    code, output = run("run", "smok")
+    assert code == 2
+    assert output == f"run.py: there is no suite smok; there are {suites}\n"
     code, output = run("run", "tasks", "--envs", "4m")
     assert code == 2
     assert output.startswith("run.py: environment 4m is not among what is left of tasks: MMM, 2s3z")
-    code, output = run("plot", "smoke", "--runs-dir", tmp_path, "--results-dir", tmp_path)
-    assert code == 2
-    assert "python benchmark/run.py smoke" in output
     code, output = run("run_on_ray", "smoke")
     assert code == 2
     assert output.startswith("run_on_ray.py: RAY_ADDRESS is not set")

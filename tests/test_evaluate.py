@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from cleanmarl import UsageError, __version__
 from cleanmarl.env_wrappers import TeamEnv, make_env
-from cleanmarl.evaluate import describe, describe_wins
+from cleanmarl.evaluate import Args, describe, describe_wins, run_several
 from cleanmarl.rendering.video import Video
 from tests.envs import clock, foreign
 from tests.helpers import ENVIRON, REPO, SCRIPTS, command, module, run_dir, run_here
@@ -178,6 +178,37 @@ def test_the_table_has_the_same_figures(evaluate, figures, tmp_path):
         assert [word for word in words if word != "to"] == [f"{number:.3f}" for number in numbers]
 
 
+def test_the_table_over_runs(evaluate, figures, tmp_path):
+    runs = []
+    for seed in (1, 2, 3):
+        runs.append(save(tmp_path / f"run{seed}"))
+        args = torch.load(runs[-1] / "model.pt", weights_only=True)["args"]
+        change(runs[-1], args=args | {"seed": seed, "log_every": seed})
+    weights = torch.load(runs[0] / "model.pt", weights_only=True)["q_network"]
+    change(runs[0], q_network={name: -tensor for name, tensor in weights.items()})
+    found = figures(*runs, "--episodes", 2)
+    assert found["num_runs"] == 3
+    assert found["runs"][1] == figures(runs[1], "--episodes", 2)
+    for name in ("return", "length"):
+        means = [of_run[name]["mean"] for of_run in found["runs"]]
+        assert found[name]["runs"] == means
+        assert found[name]["mean"] == pytest.approx(np.mean(means))
+        half_width = 4.3027 * np.std(means, ddof=1) / 3**0.5  # t of 2 degrees of freedom
+        assert found[name]["interval"][1] - found[name]["mean"] == pytest.approx(half_width, 1e-4)
+    code, out, _ = evaluate(*runs, "--episodes", 2)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "3 runs, trained by qmix, on lbf Foraging-5x5-2p-1f-v3"
+    assert lines[1] == "2 greedy episodes each, seeds 1000000 to 1000001"
+    cells = [f"{found[name]['runs'][2]:.3f}" for name in ("return", "length")]
+    assert lines[5].split() == [*cells, f"{runs[2]}/model.pt"]
+    cells = [f"{found[name]['mean']:.3f}" for name in ("return", "length")]
+    assert lines[6].split() == ["mean", *cells]
+    change(runs[2], args=args | {"gamma": 0.9})
+    err = assert_one_line(evaluate(*runs))
+    assert f"'gamma' is 0.99 in {runs[0]}/model.pt and 0.9 in {runs[2]}/model.pt" in err
+
+
 def test_any_episode_can_be_played_again(figures, tmp_path):
     run = save(tmp_path / "run", env=SPREAD)
     found = figures(run, "--episodes", 5)
@@ -230,6 +261,8 @@ def test_another_environment_of_the_same_sizes(evaluate, figures, tmp_path):
 def test_a_copy_of_a_script(script, evaluate, figures, tmp_path):
     shutil.copy(REPO / "cleanmarl" / f"{script}.py", tmp_path / "my_copy.py")
     run = save(tmp_path / "run", script=script)
+    for name in (script, "my_copy"):  # what lies beside a model is not run
+        (run / f"{name}.py").write_text("raise SystemExit('it was run')")
     expected = figures(run, "--episodes", 3)["return"]
     change(run, script="my_copy")
     assert figures(run, "--episodes", 3, "--script", "my_copy.py")["return"] == expected
@@ -353,6 +386,18 @@ def test_ctrl_c_keeps_the_figures(evaluate, tmp_path):
     assert json.loads(out)["num_episodes"] == 3
     assert err.count("this goes to stderr") == 4
     assert "stopped after 3 of 100 episodes" in err
+
+
+def test_ctrl_c_keeps_the_runs_that_are_whole(tmp_path, monkeypatch):
+    names = [str(save(tmp_path / name)) for name in "abc"]
+    rows = {"return": describe([1, 2]), "length": describe([3, 4])}
+    words = dict.fromkeys(("script", "env_type", "env_name", "seed"), "")
+    played = [{**words, **rows, "num_episodes": number} for number in (2, 1)]
+    monkeypatch.setattr("cleanmarl.evaluate.run", lambda args: played.pop(0))
+    figures = run_several(Args(tuple(names), episodes=2))
+    assert figures["num_runs"] == 1
+    assert figures["length"]["runs"] == [3.5]
+    assert not played
 
 
 @pytest.mark.parametrize(("episodes", "is_whole"), [(4, False), (3, True)])
@@ -558,6 +603,8 @@ BAD = [
     (("run", "--video", "film.avi"), ".mp4"),
     (("run", "--video", "no/such/folder/film.mp4"), "no/such/folder"),
     (("run", "--video", "film.mp4", "--render"), "--render"),
+    (("run", "run", "--video", "film.mp4"), "give one run"),
+    ((), "give the folder of a run"),
 ]
 
 

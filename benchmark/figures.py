@@ -1,0 +1,60 @@
+"""Figures and tables of lines, which plot.py makes of suites and of runs of one's own."""
+
+import curves
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+METRIC_NAMES = {"return": "return", "battle_won": "battles won"}
+DASHES = ("-", "--", "-.", ":")
+
+
+def draw(summaries, path, statistic=curves.interquartile_mean):
+    """Learning curves: one panel for each environment, one line for each label, one legend."""
+    environments = list(dict.fromkeys(summary.line.environment for summary in summaries))
+    labels = list(dict.fromkeys(summary.line.label for summary in summaries))
+    n_columns = min(4, len(environments))
+    n_rows = -(-len(environments) // n_columns)  # rounded up
+    size = (max(3.4 * n_columns, 6), 2.9 * n_rows + 0.2 * len(labels))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).flatten()
+    for panel in panels[len(environments) :]:
+        panel.remove()
+    drawn = {}  # by label, a line of one of the panels
+    for panel, environment in zip(panels, environments):
+        panel.set_title(environment)
+        for summary in summaries:
+            if summary.line.environment != environment:
+                continue
+            i = labels.index(summary.line.label)
+            middle, low, high = curves.estimate(summary.scores, statistic)
+            # Lines may lie on top of each other, so they differ in their dashes too.
+            style = {"color": f"C{i}", "linestyle": DASHES[i % len(DASHES)]}
+            (drawn[summary.line.label],) = panel.plot(summary.steps, middle, **style)
+            panel.fill_between(summary.steps, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
+            panel.set_ylabel(METRIC_NAMES[summary.metric])
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        panel.grid(alpha=0.3)
+    figure.supxlabel("environment steps")
+    # A column for each label, if they fit beside each other.
+    fit = max(map(len, labels)) <= 30 and sum(len(label) + 8 for label in labels) < 13 * size[0]
+    n_legend_columns = len(labels) if fit else 1
+    place = "outside upper center"
+    figure.legend(drawn.values(), drawn, loc=place, ncols=n_legend_columns, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def markdown(rows):
+    """A table of dictionaries that have the same keys."""
+    head = list(rows[0])
+    table = ["| " + " | ".join(head) + " |", "|" + "-|" * len(head)]
+    for row in rows:
+        table.append("| " + " | ".join(map(str, row.values())) + " |")
+    return "\n".join(table) + "\n"
+
+
+def with_interval(scores, statistic):
+    """A statistic over the seeds [its interval, if there are several]."""
+    middle, low, high = (value[0] for value in curves.estimate(scores[:, None], statistic))
+    interval = f" [{low:.2f}, {high:.2f}]" if len(scores) > 1 else ""
+    return f"{middle:.2f}{interval}"
