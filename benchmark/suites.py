@@ -77,6 +77,11 @@ CHOICES = {
     "with polyak 0.05": f"{RECOMMENDED} --polyak 0.05",
 }
 SMACLITE = ("MMM", "2s3z", "3m", "8m", "3s5z", "1c3s5z", "5m_vs_6m")
+OTHER_MAPS = (
+    *("3s_vs_3z", "3s_vs_4z", "3s_vs_5z", "2s_vs_1sc", "2m_vs_1z", "so_many_baneling"),
+    *("10m_vs_11m", "8m_vs_9m", "25m", "3s5z_vs_3s6z", "MMM2", "2c_vs_64zg", "27m_vs_30m"),
+    *("bane_vs_bane", "corridor", "6h_vs_8z"),
+)
 LBF = ("Foraging-8x8-2p-2f-v3", "Foraging-5x5-2p-1f-coop-v3", "Foraging-2s-10x10-4p-2f-v3")
 TASKS = {  # family and script of each
     **dict.fromkeys(SMACLITE, ("smaclite", "qmix_multienvs")),
@@ -89,7 +94,7 @@ def task_lines(tasks, labels, seeds, script=""):
     """A line for each of the tasks and labels of CHOICES, with the same labels in all tasks."""
     made = []
     for name in tasks:
-        env_type, its_script = TASKS[name]
+        env_type, its_script = TASKS.get(name, ("smaclite", "qmix_multienvs"))
         for label in labels:
             words = ["--env-type", env_type, CHOICES[label], "--env-name", name]
             arguments = " ".join(filter(None, words))
@@ -100,12 +105,13 @@ def task_lines(tasks, labels, seeds, script=""):
 # Default arguments first; a `variant` has others, chosen on other seeds than these.
 SUITES = {
     "tasks": task_lines(TASKS, ["default", "recommended"], seeds=(1, 2, 3)),
+    "maps": task_lines(OTHER_MAPS, ["recommended"], seeds=(1, 2, 3)),
     "choice": task_lines(
         [*LBF[:2], "simple_spread_v3", "MMM", "2s3z", "5m_vs_6m"], CHOICES, seeds=(11, 12)
     ),
     "lstm": [
         *task_lines(
-            ["3m", "MMM", "Foraging-2s-10x10-4p-2f-v3"],
+            ["3m", "MMM", "2s3z", "Foraging-2s-10x10-4p-2f-v3"],
             ["recommended"],
             seeds=(1, 2, 3),
             script="qmix_lstm",
@@ -170,7 +176,7 @@ SUITES = {
 
 # What is worth reaching, of the battles won where there are battles, else of the return.
 THRESHOLDS = {
-    **dict.fromkeys(SMACLITE, 0.9),
+    **dict.fromkeys([*SMACLITE, *OTHER_MAPS], 0.9),
     **dict.fromkeys(LBF, 0.8),
     "two_step_game": 8,
 }
