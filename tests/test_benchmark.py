@@ -961,7 +961,7 @@ def test_speed_keeps_its_other_tables_when_one_fails():
 
 
 def test_what_cannot_work_is_said_and_ends_with_2(tmp_path, plot, capfd):
-    suites = "tasks, choice, lstm, smaclite, lbf, short, smoke"
+    suites = "tasks, maps, choice, lstm, smaclite, lbf, short, smoke"
     nowhere = ("--runs-dir", tmp_path, "--results-dir", tmp_path)
     for arguments, error in (
         (("smok",), f"smok is no folder, no file, and no suite: {suites}"),
