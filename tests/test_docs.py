@@ -18,11 +18,11 @@ from pettingzoo.test import parallel_api_test
 
 from cleanmarl import plain_arguments
 from cleanmarl.env_wrappers import make_env
+from tests import helpers
 from tests.helpers import (
     CLOCK,
     REPO,
     batch_of,
-    episode,
     module,
     networks_of,
     random_trajectory,
@@ -305,7 +305,7 @@ def test_the_papers_target_is_the_value_of_the_next_step(tmp_path):
     rng = np.random.default_rng(1)
     buffer = paper.ReplayBuffer(2, False, torch.device("cpu"))
     for _ in range(2):
-        buffer.add(episode("qmix_lstm", random_trajectory(rng, 6)))
+        buffer.add(helpers.episode("qmix_lstm", random_trajectory(rng, 6)))
     batch = buffer.sample(2, rng)
     batch["next_avail_actions"] = torch.ones_like(batch["next_avail_actions"])
     q_network = paper.QNetwork(4, 3, 16, 1)
