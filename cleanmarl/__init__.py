@@ -53,14 +53,18 @@ SIGNALS = [number for number in SIGNALS if signal.getsignal(number) != signal.SI
 
 
 def on_signals(action):
-    """Say what the signals do that end a run: `stop`, SIG_IGN or SIG_DFL."""
+    """Say what the signals do that end a run: `stop`, `ignore` or SIG_DFL."""
     for number in SIGNALS:
         signal.signal(number, action)
 
 
+def ignore(signal_number, frame):
+    """Do nothing at a signal. With SIG_IGN Python complains of a signal that is on its way."""
+
+
 def stop(signal_number, frame):
     """End the run at a signal: the `finally` of its loop saves what was learnt."""
-    on_signals(signal.SIG_IGN)  # a second one must not cut the saving off
+    on_signals(ignore)  # a second one must not cut the saving off
     sys.exit(128 + signal_number)
 
 

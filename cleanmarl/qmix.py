@@ -14,6 +14,7 @@ import math
 import os
 import pickle
 import random
+import shutil
 import signal
 import sys
 import time
@@ -33,6 +34,7 @@ from tqdm import tqdm
 from cleanmarl import (
     UsageError,
     __version__,
+    ignore,
     on_signals,
     plain_arguments,
     play_command,
@@ -122,6 +124,8 @@ class Args:
     """start from the weights of a run, its folder or a .pt file; everything else starts anew"""
     save_model: bool = True
     """save weights and arguments: best_model.pt at the best evaluation, model.pt at the end"""
+    exp_name: str = ""
+    """heads the name of the run's folder, and is its group in W&B; by default the script's name"""
 
 
 def scale_init(layer, scale, bias):
@@ -196,11 +200,13 @@ class ReplayBuffer:
 
     def add(self, episode):
         """Store an episode, a dictionary of lists. In a full buffer it replaces the oldest."""
-        tensors = {key: torch.as_tensor(np.array(values)) for key, values in episode.items()}
-        for key, tensor in tensors.items():
-            if tensor.is_floating_point() and not tensor.isfinite().all():
+        tensors = {}
+        for key, values in episode.items():
+            array = np.array(values)
+            if not np.isfinite(array).all():
                 name = key.removeprefix("next_")
                 sys.exit(f"{Path(__file__).name}: not finite: {name} of the environment")
+            tensors[key] = torch.as_tensor(array, device=self.device)
         self.episodes.append(tensors)
         self.reward_stats.update(np.array(episode["reward"], np.float64))
 
@@ -216,7 +222,7 @@ class ReplayBuffer:
         # Rewards that are equal, but for rounding, stay as they are: their deviation is no scale.
         if self.normalize_reward and std > 1e-3 * abs(mean):
             batch["reward"] = (batch["reward"] - mean) / (std + 1e-6)
-        return {key: value.to(self.device) for key, value in batch.items()}
+        return batch
 
 
 def select_actions(q_values, avail_actions, epsilon=0.0, rng=None):
@@ -248,24 +254,26 @@ def compute_td_target(q_network, target_q_network, target_mixer, batch, gamma, d
 
 
 def td_loss(q_network, mixer, batch, td_target):
-    """Mean squared TD error over the steps of the batch."""
+    """Mean squared TD error and mean Q_tot of the steps of the batch."""
     q_values = q_network(batch["obs"])  # (..., n_agents, n_actions)
     q_values = q_values.gather(-1, batch["actions"].unsqueeze(-1)).squeeze(-1)  # (..., n_agents)
     q_total = mixer(q_values, batch["states"])  # (...)
-    return (td_target - q_total).square().mean()
+    loss = (td_target - q_total).square().mean()
+    return loss, q_total.mean()
 
 
 def gradient_step(optimizer, parameters, loss, max_grad_norm):
     """One step of the optimizer. Returns the loss, and the gradient's norm before clipping."""
     optimizer.zero_grad()
     loss.backward()
-    grad_norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+    grad_norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm).item()
+    loss = loss.item()
     # Before the step: a nan would spread to all weights, and be saved.
-    if not (torch.isfinite(loss) and torch.isfinite(grad_norm)):
+    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
         hint = "lower --learning-rate or set --clip-gradients"
         sys.exit(f"{Path(__file__).name}: loss is not finite: {hint}")
     optimizer.step()
-    return loss.item(), grad_norm.item()
+    return loss, grad_norm
 
 
 @torch.no_grad()
@@ -277,7 +285,7 @@ def soft_update(target_parameters, parameters, polyak):
 
 @keep_random_state()  # of environments that draw from the global generators
 @torch.inference_mode()
-def evaluate(env, q_network, num_episodes, device):
+def evaluate(env, q_network, num_episodes):
     """Play greedy episodes. Returns the metrics of the group `eval`."""
     returns = []
     lengths = []
@@ -287,8 +295,8 @@ def evaluate(env, q_network, num_episodes, device):
         terminated = truncated = False
         obs, _ = env.reset()
         while not (terminated or truncated):
-            agent_obs = torch.as_tensor(obs["obs"], device=device)  # (n_agents, obs_dim)
-            q_values = q_network(agent_obs).cpu().numpy()
+            agent_obs = torch.as_tensor(obs["obs"])  # (n_agents, obs_dim)
+            q_values = q_network(agent_obs).numpy()
             actions = select_actions(q_values, obs["avail_actions"])
             obs, reward, terminated, truncated, info = env.step(actions)
             rewards.append(reward)
@@ -364,6 +372,8 @@ def report_memory(buffer, episode_limit, total_timesteps):
     step_bytes = episode_bytes / len(episode["reward"])
     size = step_bytes * min(buffer.episodes.maxlen * episode_limit, total_timesteps)
     free = psutil.virtual_memory().available
+    if episode["reward"].is_cuda:
+        free, _ = torch.cuda.mem_get_info(episode["reward"].device)
     largest = f"up to {size / 1e6:,.0f} MB"
     tqdm.write(f"replay buffer: {step_bytes:,.0f} bytes a step, {largest}", file=sys.stderr)
     if size > free:
@@ -434,6 +444,10 @@ if __name__ == "__main__":
         load_weights(args.load_model, q_network, mixer)
     target_q_network = copy.deepcopy(q_network)
     target_mixer = copy.deepcopy(mixer)
+    # The team acts on the CPU: for these few rows a GPU takes longer.
+    acting_q_network = q_network
+    if device.type != "cpu":
+        acting_q_network = copy.deepcopy(q_network).cpu()
     parameters = [*q_network.parameters(), *mixer.parameters()]
     target_parameters = [*target_q_network.parameters(), *target_mixer.parameters()]
     # fused: one kernel for all parameters, which is several times faster in networks this small
@@ -450,7 +464,8 @@ if __name__ == "__main__":
 
     # The run's folder and its metrics
     env_name = Path(args.env_name).name  # a map can be the path of a file
-    run_name = f"{script}__{args.env_type}__{env_name}__{args.seed}__{time.time_ns()}"
+    exp_name = args.exp_name or script
+    run_name = f"{exp_name}__{args.env_type}__{env_name}__{args.seed}__{time.time_ns()}"
     if args.use_wnb:
         import wandb
 
@@ -458,6 +473,7 @@ if __name__ == "__main__":
             project=args.wnb_project or None,
             entity=args.wnb_entity or None,
             name=run_name,
+            group=exp_name,
             config=vars(args),
             sync_tensorboard=True,
         )
@@ -466,6 +482,7 @@ if __name__ == "__main__":
     rows = "\n".join(f"|{name}|{value}|" for name, value in vars(args).items())
     writer.add_text("arguments", f"|argument|value|\n|-|-|\n{rows}")
     writer.add_text("version", __version__)
+    shutil.copy(__file__, run_dir)  # what has trained, whatever becomes of the script
 
     def save(file_name):
         """Save weights and arguments."""
@@ -489,7 +506,7 @@ if __name__ == "__main__":
     score_tag = "eval/ep_reward"  # the measure of the best model, where there are no battles
     score = -math.inf  # of the last evaluation
     best_score = -math.inf
-    updates = []  # (loss, gradient norm) of each update in the latest training round
+    train_metrics = {}  # lists, with a number of each update in the latest training round
     returns = []  # of the episodes since the last log
     lengths = []
     battles_won = []
@@ -497,7 +514,8 @@ if __name__ == "__main__":
     episode = defaultdict(list)
     # disable=None: no bar where stderr is no terminal, only the lines of the evaluations
     progress = tqdm(total=args.total_timesteps, unit="step", disable=None)
-    # Acting is too small for more than one thread, and so are updates on small batches.
+    # Acting is too small for more than one thread, and so are updates on fewer than 4,000
+    # observations.
     num_threads = torch.get_num_threads()  # all cores, or OMP_NUM_THREADS
     torch.set_num_threads(1)
     try:
@@ -507,8 +525,8 @@ if __name__ == "__main__":
             # Act
             epsilon = np.interp(global_step, (0, exploration_steps), (args.start_e, args.end_e))
             with torch.inference_mode():
-                agent_obs = torch.as_tensor(obs["obs"], device=device)  # (n_agents, obs_dim)
-                q_values = q_network(agent_obs).cpu().numpy()
+                agent_obs = torch.as_tensor(obs["obs"])  # (n_agents, obs_dim)
+                q_values = acting_q_network(agent_obs).numpy()
             actions = select_actions(q_values, obs["avail_actions"], epsilon, rng)
             next_obs, reward, terminated, truncated, info = env.step(actions)
             global_step += 1
@@ -542,9 +560,10 @@ if __name__ == "__main__":
                 # Learn, as soon as the buffer holds a batch and then every train_freq episodes
                 has_batch = num_episodes >= args.batch_size
                 if has_batch and (num_episodes - args.batch_size) % args.train_freq == 0:
+                    train_metrics = defaultdict(list)
                     batch = buffer.sample(args.batch_size, rng)
-                    if batch["actions"].numel() >= 4000:  # observations: here all cores pay
-                        torch.set_num_threads(num_threads)
+                    if device.type == "cpu" and batch["actions"].numel() >= 4000:
+                        torch.set_num_threads(num_threads)  # here all cores pay
                     td_target = compute_td_target(
                         q_network,
                         target_q_network,
@@ -553,10 +572,16 @@ if __name__ == "__main__":
                         args.gamma,
                         args.double_q,
                     )
-                    loss = td_loss(q_network, mixer, batch, td_target)
-                    updates = [gradient_step(optimizer, parameters, loss, max_grad_norm)]
+                    loss, q_total = td_loss(q_network, mixer, batch, td_target)
+                    loss, grad_norm = gradient_step(optimizer, parameters, loss, max_grad_norm)
+                    train_metrics["loss"].append(loss)
+                    train_metrics["grads"].append(grad_norm)
+                    train_metrics["q_total"].append(q_total.item())
+                    train_metrics["td_target"].append(td_target.mean().item())
                     num_updates += 1
                     torch.set_num_threads(1)
+                    if acting_q_network is not q_network:
+                        acting_q_network.load_state_dict(q_network.state_dict())
 
                 # Move the target networks
                 if num_episodes % args.target_network_update_freq == 0:
@@ -574,10 +599,8 @@ if __name__ == "__main__":
                     writer.add_scalar("rollout/battle_won", np.mean(battles_won), global_step)
                     shown["battle_won"] = np.mean(battles_won)
                 progress.set_postfix(shown, refresh=False)
-                if updates:
-                    losses, grad_norms = zip(*updates)
-                    writer.add_scalar("train/loss", np.mean(losses), global_step)
-                    writer.add_scalar("train/grads", np.mean(grad_norms), global_step)
+                for name, values in train_metrics.items():
+                    writer.add_scalar(f"train/{name}", np.mean(values), global_step)
                 writer.add_scalar("train/num_updates", num_updates, global_step)
                 steps_per_second = global_step / (time.perf_counter() - start_time)
                 writer.add_scalar("time/sps", steps_per_second, global_step)
@@ -587,7 +610,7 @@ if __name__ == "__main__":
 
             # Evaluate
             if num_episodes - last_eval >= args.eval_steps or finished:
-                metrics = evaluate(eval_env, q_network, args.num_eval_ep, device)
+                metrics = evaluate(eval_env, acting_q_network, args.num_eval_ep)
                 last_eval = num_episodes
                 for tag, value in metrics.items():
                     writer.add_scalar(tag, value, global_step)
@@ -605,13 +628,13 @@ if __name__ == "__main__":
                         save("best_model.pt")
                     best_score = score
         writer.flush()  # here a full disk is still an error
-        on_signals(signal.SIG_IGN)  # from here on nothing must cut the saving off
+        on_signals(ignore)  # from here on nothing must cut the saving off
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # an environment's own
             raise
         sys.exit(f"{script}.py: {run_dir} cannot be written: {error.strerror}")
     finally:
-        on_signals(signal.SIG_IGN)
+        on_signals(ignore)
         progress.close()
         try:
             if args.save_model:

@@ -50,13 +50,17 @@ def run(script, *args, cwd, env=ENVIRON):
     return done
 
 
-def run_here(script, *args, cwd, monkeypatch):
-    """Run a script in this process and return its globals: what it has collected and learnt."""
+def run_here(script, *args, cwd, monkeypatch, path=None):
+    """Run a script in this process and return its globals: what it has collected and learnt.
+
+    `path` is that of a changed copy.
+    """
     monkeypatch.chdir(cwd)
     monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, args)])
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
-        return runpy.run_path(str(REPO / "cleanmarl" / f"{script}.py"), run_name="__main__")
+        path = path or REPO / "cleanmarl" / f"{script}.py"
+        return runpy.run_path(str(path), run_name="__main__")
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -139,10 +143,8 @@ def loss_of(script, networks, batch, gamma=0.9, double_q=False):
     td_target = module(script).compute_td_target(
         q_network, target_q_network, target_mixer, batch, gamma, double_q
     )
-    if script == "qmix_lstm":
-        loss, _ = module(script).td_loss(q_network, mixer, batch, td_target, None)
-        return loss
-    return module(script).td_loss(q_network, mixer, batch, td_target)
+    state = [None] if script == "qmix_lstm" else []
+    return module(script).td_loss(q_network, mixer, batch, td_target, *state)[0]
 
 
 def networks_of(script, n_agents=3, obs_dim=4, state_dim=5, n_actions=3):

@@ -1,6 +1,7 @@
 """What the scripts collect and learn: their buffers and weights after a run."""
 
 import copy
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -226,7 +227,7 @@ def test_gradient_norm_is_the_one_before_clipping(tmp_path, monkeypatch):
     moves = [online - target for online, target in pairs]
     moved = torch.cat([move.flatten() for move in moves]).norm().item()
     assert 1e-4 < moved <= 1e-3 * program["num_updates"] * 1.001
-    assert np.mean([grad_norm for _, grad_norm in program["updates"]]) > 1e-2
+    assert np.mean(program["train_metrics"]["grads"]) > 1e-2
 
 
 # The learner of a run, written a second time
@@ -282,8 +283,7 @@ class Apart:
                 self.move_targets()
 
     def train(self, number):
-        losses = []
-        norms = []
+        metrics = defaultdict(list)
         for _ in range(getattr(self.args, "n_epochs", 1)):
             batch = self.buffer.sample(self.args.batch_size, self.rng)
             networks = (self.q_network, self.target_q_network, self.target_mixer)
@@ -295,14 +295,18 @@ class Apart:
                 self.script, batch, td_target, getattr(self.args, "tbptt", None)
             ):
                 inputs = (self.q_network, self.mixer, part, part_target)
+                real = torch.ones_like(part_target, dtype=torch.bool)
                 if self.script == "qmix_lstm":
-                    loss, hidden = self.module.td_loss(*inputs, hidden)
+                    loss, q_total, hidden = self.module.td_loss(*inputs, hidden)
                     hidden = tuple(state.detach() for state in hidden)
+                    real = part["mask"]
                 else:
-                    loss = self.module.td_loss(*inputs)
-                losses.append(loss.item())
-                norms.append(self.descend(loss))
-        self.rounds.append((number, losses, norms))
+                    loss, q_total = self.module.td_loss(*inputs)
+                metrics["train/loss"].append(loss.item())
+                metrics["train/q_total"].append(q_total.item())
+                metrics["train/td_target"].append(part_target[real].mean().item())
+                metrics["train/grads"].append(self.descend(loss))
+        self.rounds.append((number, metrics))
 
     @torch.no_grad()
     def move_targets(self):
@@ -349,15 +353,13 @@ def test_the_weights_are_those_of_a_learner_apart(script, args, tmp_path, monkey
         assert (apart.target[i] - apart.online[i]).norm() > 0.02 * moved
         assert (online - apart.online[i]).norm() < 0.01 * moved
         assert (target - apart.target[i]).norm() < 0.01 * moved
-    assert program["num_updates"] == sum(len(losses) for _, losses, _ in apart.rounds)
+    assert program["num_updates"] == sum(len(metrics["train/loss"]) for _, metrics in apart.rounds)
 
     # What is logged is the mean of the latest round.
     episodes = dict(logged["rollout/num_episodes"])
     assert len(logged["train/loss"]) >= 8
-    for (step, loss), (_, norm) in zip(logged["train/loss"], logged["train/grads"], strict=True):
-        _, losses, norms = [each for each in apart.rounds if each[0] <= episodes[step]][-1]
-        assert loss == pytest.approx(np.mean(losses), rel=1e-3)
-        assert norm == pytest.approx(np.mean(norms), rel=1e-3)
     for step, updates in logged["train/num_updates"]:
-        so_far = [each for each in apart.rounds if each[0] <= episodes[step]]
-        assert updates == sum(len(losses) for _, losses, _ in so_far)
+        so_far = [metrics for number, metrics in apart.rounds if number <= episodes[step]]
+        assert updates == sum(len(metrics["train/loss"]) for metrics in so_far)
+        for tag, values in so_far[-1].items() if so_far else ():
+            assert dict(logged[tag])[step] == pytest.approx(np.mean(values), rel=1e-3, abs=1e-6)

@@ -159,6 +159,23 @@ def test_no_signal_and_no_second_one_loses_anything(tmp_path):
     assert done.stdout.endswith(" nothing lost\n"), done.stderr
 
 
+def test_two_signals_at_the_same_moment_end_a_run_without_a_word():
+    program = """
+import os, signal, cleanmarl
+cleanmarl.SIGNALS[:] = [signal.SIGINT, signal.SIGTERM]
+cleanmarl.on_signals(cleanmarl.stop)
+signal.pthread_sigmask(signal.SIG_BLOCK, cleanmarl.SIGNALS)
+for number in cleanmarl.SIGNALS:
+    os.kill(os.getpid(), number)
+try:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, cleanmarl.SIGNALS)
+finally:
+    print("saved")  # here Python looks at the second one
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "saved\n", "")
+
+
 def test_a_signal_that_an_environment_holds_back_can_be_sent_again(tmp_path, monkeypatch):
     class HoldsBack(Clock):
         """SIGTERM comes in episodes 4 and 6 of an environment, long after the check."""

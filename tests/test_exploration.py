@@ -50,7 +50,7 @@ def test_evaluation_leaves_the_random_numbers_of_training_alone(script):
     env = make_env("pz", "dice", "tests.envs", seed=1, max_episode_steps=4)
     q_network = m.QNetwork(5, 2, 16, 1)
     seed_everything()
-    metrics = m.evaluate(env, q_network, 3, torch.device("cpu"))
+    metrics = m.evaluate(env, q_network, 3)
     after = (random.random(), np.random.random(), torch.rand(1))
     seed_everything()
     assert after == (random.random(), np.random.random(), torch.rand(1))
@@ -161,7 +161,7 @@ def test_evaluation_is_of_the_online_network(tmp_path, monkeypatch):
     figures = []
     for name in ("q_network", "target_q_network"):
         env = make_env("pz", "weather", "tests.envs", seed=4 + 1)
-        metrics = module("qmix").evaluate(env, program[name], 7, torch.device("cpu"))
+        metrics = module("qmix").evaluate(env, program[name], 7)
         figures.append({tag: [(80, pytest.approx(value))] for tag, value in metrics.items()})
     logged = scalars(tmp_path)
     logged = {tag: logged[tag] for tag in figures[0]}
@@ -174,10 +174,9 @@ def test_evaluation_is_the_mean_of_its_episodes(script):
     m = module(script)
     torch.manual_seed(0)
     q_network = m.QNetwork(8, 3, 16, 1)
-    device = torch.device("cpu")
-    together = m.evaluate(make_env("pz", "weather", "tests.envs", seed=3), q_network, 6, device)
+    together = m.evaluate(make_env("pz", "weather", "tests.envs", seed=3), q_network, 6)
     env = make_env("pz", "weather", "tests.envs", seed=3)
-    alone = [m.evaluate(env, q_network, 1, device) for _ in range(6)]
+    alone = [m.evaluate(env, q_network, 1) for _ in range(6)]
     returns = [metrics["eval/ep_reward"] for metrics in alone]
     lengths = [metrics["eval/ep_length"] for metrics in alone]
     assert len(set(returns)) == 6

@@ -240,12 +240,11 @@ def test_td_target_of_the_last_step_before_another_episode_or_padding(script):
 def test_loss_by_hand(script):
     batch = batch_of(script, [by_hand(True, (1, 1, 1))])
     td_target = torch.tensor([20.0, 10.0]).view_as(batch["reward"])
-    if script == "qmix_lstm":
-        loss, _ = module(script).td_loss(Table(script, 1), total, batch, td_target, None)
-    else:
-        loss = module(script).td_loss(Table(script, 1), total, batch, td_target)
+    hidden = [None] if script == "qmix_lstm" else []
+    loss, q_total, *_ = module(script).td_loss(Table(script, 1), total, batch, td_target, *hidden)
     # Q_tot of the actions taken: 9 + state 9, and 3 + state 10.
     assert loss == pytest.approx(((20 - 18) ** 2 + (10 - 13) ** 2) / 2)
+    assert q_total == pytest.approx((18 + 13) / 2)
 
 
 def trajectories(lengths=(7, 3, 5, 1)):

@@ -73,9 +73,10 @@ def test_chunks_carry_the_hidden_state(batch, tbptt):
     td_target, hidden, squared_errors = torch.randn(batch["reward"].shape), None, 0
     for start in range(0, 8, tbptt):
         chunk = {key: value[:, start : start + tbptt] for key, value in batch.items()}
-        loss, hidden = td_loss(q_network, mixer, chunk, td_target[:, start : start + tbptt], hidden)
+        part = td_target[:, start : start + tbptt]
+        loss, _, hidden = td_loss(q_network, mixer, chunk, part, hidden)
         squared_errors += loss.item() * chunk["mask"].sum().item()
-    unchunked, expected = td_loss(q_network, mixer, batch, td_target, None)
+    unchunked, _, expected = td_loss(q_network, mixer, batch, td_target, None)
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(hidden, expected))
     assert squared_errors / batch["mask"].sum().item() == pytest.approx(unchunked.item(), rel=1e-5)
 

@@ -38,6 +38,8 @@ TAGS = {
     "rollout/num_episodes",
     "train/loss",
     "train/grads",
+    "train/q_total",
+    "train/td_target",
     "train/num_updates",
     "eval/ep_reward",
     "eval/std_ep_reward",
@@ -240,6 +242,26 @@ def test_the_same_command_gives_the_same_run_with_two_threads(tmp_path):
     assert runs[0]["train/num_updates"][-1][1] > 0
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_team_that_acts_has_the_weights_of_the_last_round(script, tmp_path, monkeypatch):
+    source = (REPO / "cleanmarl" / f"{script}.py").read_text()
+    arrive = "acting_q_network.load_state_dict(q_network.state_dict())"
+    assert source.count('device.type != "cpu"') == source.count(arrive) == 1
+    with_copy = source.replace('device.type != "cpu"', "True")  # as on a GPU
+    sources = {"one": source, "copy": with_copy, "old copy": with_copy.replace(arrive, "pass")}
+    args = (*WEATHER, *words("--total-timesteps 160 --batch-size 2 --log-every 2 --eval-steps 5"))
+    logged = {}
+    for name, text in sources.items():
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / f"{script}.py"
+        path.write_text(text)
+        run_here(script, *args, cwd=tmp_path / name, monkeypatch=monkeypatch, path=path)
+        logged[name] = without_time(scalars(tmp_path / name))
+    assert logged["copy"] == logged["one"]
+    for tag in ("rollout/ep_reward", "eval/ep_reward"):
+        assert logged["old copy"][tag] != logged["one"][tag]
+
+
 @pytest.mark.parametrize("script", ["qmix", "qmix_multienvs"])
 def test_evaluation_has_a_seed_of_its_own(script, tmp_path, monkeypatch):
     args = (*WEATHER, "--total-timesteps", 20, "--seed", 5)
@@ -352,6 +374,7 @@ def test_wandb_knows_the_run_before_its_first_event(tmp_path, monkeypatch):
         "project": "zoo",
         "entity": "me",
         "name": run_dir(tmp_path).name,
+        "group": "qmix",
         "config": vars(program["args"]),
         "sync_tensorboard": True,
     }
@@ -368,6 +391,15 @@ def test_saved_weights(tmp_path, monkeypatch):
         weights = program[name].state_dict()
         assert list(saved[name]) == list(weights)
         assert all(torch.equal(saved[name][key], weights[key]) for key in weights)
+
+
+def test_a_run_keeps_its_script_under_the_name_that_it_is_given(tmp_path, monkeypatch):
+    script = tmp_path / "my_qmix.py"
+    script.write_text((REPO / "cleanmarl" / "qmix.py").read_text() + "# mine\n")
+    args = (*CLOCK, *words("--total-timesteps 20 --exp-name narrow"))
+    run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch, path=script)
+    assert run_dir(tmp_path).name.startswith("narrow__pz__clock__1__")
+    assert (run_dir(tmp_path) / "my_qmix.py").read_text() == script.read_text()
 
 
 def test_no_model_if_not_wanted(tmp_path, monkeypatch):

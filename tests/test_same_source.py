@@ -36,7 +36,7 @@ MAIN = {
         env = make_env(**env_args, seed=args.seed)
         episode = defaultdict(list)
         obs, _ = env.reset()
-        agent_obs = torch.as_tensor(obs["obs"], device=device)  # (n_agents, obs_dim)
+        agent_obs = torch.as_tensor(obs["obs"])  # (n_agents, obs_dim)
         next_obs, reward, terminated, truncated, info = env.step(actions)
         global_step += 1
         progress.update()
@@ -51,20 +51,19 @@ MAIN = {
         if terminated or truncated:
         if "battle_won" in info:
         battles_won.append(info["battle_won"])
-        updates = [gradient_step(optimizer, parameters, loss, max_grad_norm)]
         if num_episodes % args.target_network_update_freq == 0:
         env.close()
     """,
     "qmix_lstm": """
-        q_values = q_network(agent_obs).cpu().numpy()
+        q_values = acting_q_network(agent_obs).numpy()
         )
-        loss = td_loss(q_network, mixer, batch, td_target)
-        updates = [gradient_step(optimizer, parameters, loss, max_grad_norm)]
+        loss, q_total = td_loss(q_network, mixer, batch, td_target)
+        train_metrics["td_target"].append(td_target.mean().item())
     """,
 }
 # Lines that `diff -w` shows between qmix.py and a variant, as many as its idea takes. They are
 # exact, so that no line of a variant changes unseen: look at the diff before you change a number.
-CHANGED_LINES = {"qmix_memefficient": 23, "qmix_multienvs": 83, "qmix_lstm": 93}
+CHANGED_LINES = {"qmix_memefficient": 23, "qmix_multienvs": 80, "qmix_lstm": 96}
 ARGS = """
     env_type str smaclite = = =
     env_name str 3m 3m MMM 3m
@@ -103,6 +102,7 @@ ARGS = """
     max_episode_steps int 10000 = = =
     load_model str '' = = =
     save_model bool True = = =
+    exp_name str '' = = =
 """
 
 

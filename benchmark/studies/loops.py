@@ -125,7 +125,7 @@ def play(run, args):
     episodes = []
     for _ in range(args.episodes):
         q_values.clear()
-        module.evaluate(env, q_network, 1, torch.device("cpu"))
+        module.evaluate(env, q_network, 1)
         states = np.array(env.states)  # (time, state_dim)
         available = np.array(env.avail_actions)  # (time, n_agents, n_actions)
         with torch.inference_mode():

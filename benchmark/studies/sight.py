@@ -11,7 +11,6 @@ For runs of your own only, like loops.py.
 """
 
 import numpy as np
-import torch
 from loops import Recorder, load_team, percent, print_rows
 
 from cleanmarl import UsageError
@@ -62,7 +61,7 @@ def play(run, args):
     module, env, q_network, _, cells = load_team(run, args, FieldRecorder)
     answers = []  # of the episodes that are cut off
     for _ in range(args.episodes):
-        module.evaluate(env, q_network, 1, torch.device("cpu"))
+        module.evaluate(env, q_network, 1)
         if env.cut_off:
             answers.append(look(env.foraging, np.array(env.positions[-args.last :])))
     seen, seen_by_enough, enough_beside = np.array(answers).reshape(-1, 3).T
