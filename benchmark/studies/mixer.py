@@ -62,7 +62,7 @@ def play(module, env, q_network, seed):
         lambda head, inputs, output: q_values.append(output.view(n_agents, n_actions).clone())
     )
     env.next_seed = seed
-    module.evaluate(env, q_network, 1, torch.device("cpu"))
+    module.evaluate(env, q_network, 1)
     available = torch.as_tensor(np.array(env.avail_actions))  # (time, n_agents, n_actions)
     return torch.stack(q_values).where(available, -torch.inf).amax(dim=-1)
 
