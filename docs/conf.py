@@ -23,6 +23,7 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"  # the notebooks are stored without their outputs
 nb_execution_raise_on_error = True
+nb_execution_timeout = 300  # seconds a cell, on a busy machine
 html_theme = "furo"
 html_title = "CleanMARL QMIX"
 html_static_path = ["_static"]
