@@ -147,6 +147,7 @@ SUITES = {
         variant="normalize_reward",
     ),
     # The scripts named my_... are copies with a patch (docs/patches).
+    "paper": lines(["2s3z", "3s5z"], ["qmix_lstm", "my_paper"], "--env-type smaclite", seeds=(1,)),
     "short": [
         *lines(
             ["Foraging-5x5-2p-1f-v3"],

@@ -1,4 +1,4 @@
-"""Sphinx configuration. Tables of arguments and maps are made from the code at build time."""
+"""Sphinx configuration. The build makes tables and links to lines from the code."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 project = "CleanMARL QMIX"
 author = copyright = "the CleanMARL QMIX authors"
 extensions = [
-    "myst_parser",
+    "myst_nb",  # myst_parser, and notebooks
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
@@ -16,10 +16,14 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "tables",
+    "lines",
 ]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
+nb_execution_mode = "force"  # the notebooks are stored without their outputs
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300  # seconds a cell, on a busy machine
 html_theme = "furo"
 html_title = "CleanMARL QMIX"
 html_static_path = ["_static"]

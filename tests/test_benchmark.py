@@ -20,6 +20,7 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from rliable import metrics
 from torch.utils.tensorboard import SummaryWriter
 
@@ -823,9 +824,28 @@ def test_sight_is_counted_on_foraging_only(tmp_path, monkeypatch):
     assert [rows["studies/sight"][key] for key in same] == [
         rows["studies/loops"][key] for key in same
     ]
+    figure = tmp_path / "mixer.png"
+    code, output = run("studies/mixer", runs[0], "--figure", figure, env=ENVIRON)
+    assert code == 0, output
+    assert "Q_tot" in output
+    assert figure.exists()
     code, output = run("studies/sight", runs[1], env=ENVIRON)
     assert code == 2
     assert output == "sight.py: this is for runs on Level-Based Foraging, --env-type lbf\n"
+
+
+def test_the_mixers_derivatives_are_those_of_the_agents(benchmark):
+    study = benchmark("mixer")
+    q_values = torch.tensor([[1.0, 2.0], [3.0, -1.0]])
+    states = torch.tensor([[1.0, 0.5], [2.0, 3.0]])
+    # Any mixer: here a weighted sum, whose weights are the state.
+    q_total, derivatives = study.mix(lambda q, s: (q * s).sum(dim=-1), q_values, states)
+    assert q_total.tolist() == [2, 3]
+    assert derivatives.tolist() == states.tolist()
+    assert study.discounted([0, 1, 4], gamma=0.5).tolist() == [1.5, 3, 4]
+    frame = np.arange(48).reshape(4, 4, 3)
+    assert study.middle(frame, 1).tolist() == frame.tolist()
+    assert study.middle(frame, 2).tolist() == frame[1:3, 1:3].tolist()
 
 
 def test_initial_values_are_small_because_the_last_layer_is(tmp_path):
@@ -961,7 +981,7 @@ def test_speed_keeps_its_other_tables_when_one_fails():
 
 
 def test_what_cannot_work_is_said_and_ends_with_2(tmp_path, plot, capfd):
-    suites = "tasks, maps, choice, lstm, smaclite, lbf, short, smoke"
+    suites = "tasks, maps, choice, lstm, smaclite, lbf, paper, short, smoke"
     nowhere = ("--runs-dir", tmp_path, "--results-dir", tmp_path)
     for arguments, error in (
         (("smok",), f"smok is no folder, no file, and no suite: {suites}"),

@@ -18,6 +18,7 @@ from pettingzoo.test import parallel_api_test
 
 from cleanmarl import plain_arguments
 from cleanmarl.env_wrappers import make_env
+from tests import helpers
 from tests.helpers import (
     CLOCK,
     REPO,
@@ -107,9 +108,10 @@ def check_style(source, name):
 def test_a_patch_fits_and_is_small(name):
     check_style(patch(name, SCRIPT.read_text()), "cleanmarl/qmix.py")
     lines = Path(FOLDER, f"{name}.patch").read_text().splitlines()[2:]
-    # To resume a run takes all that it holds, which is more than an idea.
-    assert sum(line[0] == "+" for line in lines) <= (70 if name == "resume" else 30)
-    assert sum(line[0] == "-" for line in lines) <= 40  # VDN takes a whole mixer out
+    # To resume a run takes all that it holds, and the paper's agents differ in many places.
+    longest = {"resume": 70, "paper": 40}.get(name, 30)
+    assert sum(line[0] == "+" for line in lines) <= longest
+    assert sum(line[0] == "-" for line in lines) <= 41  # VDN takes a whole mixer out
 
 
 @pytest.fixture
@@ -266,6 +268,53 @@ def test_the_state_knows_the_time(tmp_path, monkeypatch):
         assert episode["states"][:, -1].tolist() == [0, 0.25, 0.5, 0.75]
         assert episode["next_states"][:, -1].tolist() == [0.25, 0.5, 0.75, 1]
         assert torch.equal(episode["states"][1:], episode["next_states"][:-1])
+
+
+def test_the_papers_agents_see_their_last_actions(tmp_path, monkeypatch):
+    # Every episode of the clock takes 4 steps.
+    path = patched("paper", tmp_path)
+    calls = []
+
+    def keep(module, inputs):
+        if type(module).__name__ == "QNetwork":
+            calls.append(inputs[1][0])  # (time, n_agents)
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(keep)
+    args = (*SMALL, "--total-timesteps", 60, "--eval-steps", 1000, "--num-eval-ep", 1)
+    try:
+        program = run_file(path, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    finally:
+        hook.remove()
+    expected = []
+    for episode in program["buffer"].episodes:
+        expected += [[-1, -1, -1], *episode["actions"][:-1].tolist()]
+    acting = [call[0].tolist() for call in calls if len(call) == 1]
+    assert acting[:60] == expected
+    assert [-1 in actions for actions in acting[60:]] == [True, False, False, False]
+    # The learner values the situations of whole episodes, and of those after their steps.
+    learning = [call[:, 0].tolist() for call in calls if len(call) > 1]
+    assert {len(actions) for actions in learning} == {4, 5}
+    assert {actions[0] for actions in learning} == {-1}
+    batch = program["buffer"].sample(2, np.random.default_rng(1))
+    assert torch.equal(batch["last_actions"][:, 1:], batch["actions"][:, :-1])
+    # There are 15 episodes, and two in the first batch.
+    assert scalars(tmp_path)["train/num_updates"][-1][1] == 14
+
+
+def test_the_papers_target_is_the_value_of_the_next_step(tmp_path):
+    paper = import_file(patched("paper", tmp_path))
+    rng = np.random.default_rng(1)
+    buffer = paper.ReplayBuffer(2, False, torch.device("cpu"))
+    for _ in range(2):
+        buffer.add(helpers.episode("qmix_lstm", random_trajectory(rng, 6)))
+    batch = buffer.sample(2, rng)
+    batch["next_avail_actions"] = torch.ones_like(batch["next_avail_actions"])
+    q_network = paper.QNetwork(4, 3, 16, 1)
+    mixer = paper.Mixer(3, 5, 16)
+    target = paper.compute_td_target(q_network, q_network, mixer, batch, 1.0, False)
+    q_values, _ = q_network(batch["obs"], batch["last_actions"])
+    expected = batch["reward"][:, :-1] + mixer(q_values.amax(dim=-1), batch["states"])[:, 1:]
+    assert torch.allclose(target[:, :-1], expected, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def changed_arguments(trained, defaults):
     return " ".join(words)
 
 
-def load_team(run, args, recorder=Recorder):
+def load_team(run, args, recorder=Recorder, render_mode=None):
     """Load a run's team and make its environment.
 
     Returns its script, the environment in a recorder, its Q-network, its checkpoint, and the first
@@ -91,8 +91,10 @@ def load_team(run, args, recorder=Recorder):
     path, saved = load_run(run)
     module = load_script(saved["script"], args.script)
     trained = saved["args"]
+    family = trained["env_family"]
+    agent_ids = trained["agent_ids"]
     env = make_env(
-        trained["env_type"], trained["env_name"], trained["env_family"], trained["agent_ids"]
+        trained["env_type"], trained["env_name"], family, agent_ids, render_mode=render_mode
     )
     env = recorder(env)
     _, obs_dim = env.observation_space["obs"].shape
@@ -105,7 +107,6 @@ def load_team(run, args, recorder=Recorder):
         "arguments": changed_arguments(trained, module.Args()),
         "seed": str(trained["seed"]),
         "model": path.name,
-        "episodes": args.episodes,
     }
     return module, env, q_network, saved, cells
 
@@ -137,6 +138,7 @@ def play(run, args):
     total, steps, cut_off, num_different, first, last = np.array(episodes).T
     cut_off = cut_off.astype(bool)
     return cells | {
+        "episodes": args.episodes,
         "return": f"{total.mean():.2f}",
         "steps": f"{steps.mean():.1f}",
         "cut off %": percent(cut_off),

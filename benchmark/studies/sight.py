@@ -66,6 +66,7 @@ def play(run, args):
             answers.append(look(env.foraging, np.array(env.positions[-args.last :])))
     seen, seen_by_enough, enough_beside = np.array(answers).reshape(-1, 3).T
     return cells | {
+        "episodes": args.episodes,
         "cut off %": f"{100 * len(answers) / args.episodes:.0f}",
         "food in sight, % of these": percent(seen),
         "in sight of enough agents, % of these": percent(seen_by_enough),
