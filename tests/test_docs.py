@@ -31,8 +31,8 @@ from tests.helpers import (
 )
 
 FOLDER = REPO / "docs" / "patches"
-PATCHES = sorted(path.stem for path in FOLDER.glob("*.patch"))  # of qmix.py
-SCRIPT = REPO / "cleanmarl" / "qmix.py"
+# The file that each patch changes.
+PATCHES = {path.stem: path.read_text().split()[1] for path in sorted(FOLDER.glob("*.patch"))}
 OF_THE_GUIDE = ("annealing", "vdn", "clipped_double_q", "time")  # it says that they go together
 EXAMPLES = REPO / "docs" / "examples"
 GUIDE = REPO / "docs" / "hacking.md"
@@ -78,7 +78,7 @@ def patch(name, source):
 def patched(name, folder):
     """A copy of the script with this patch, as a file."""
     path = Path(folder, f"my_{name}.py")
-    path.write_text(patch(name, SCRIPT.read_text()))
+    path.write_text(patch(name, (REPO / PATCHES[name]).read_text()))
     return path
 
 
@@ -106,7 +106,7 @@ def check_style(source, name):
 
 @pytest.mark.parametrize("name", PATCHES)
 def test_a_patch_fits_and_is_small(name):
-    check_style(patch(name, SCRIPT.read_text()), "cleanmarl/qmix.py")
+    check_style(patch(name, (REPO / PATCHES[name]).read_text()), PATCHES[name])
     lines = Path(FOLDER, f"{name}.patch").read_text().splitlines()[2:]
     # To resume a run takes all that it holds, and the paper's agents differ in many places.
     longest = {"resume": 70, "paper": 40}.get(name, 30)
