@@ -32,28 +32,32 @@ def call(*command, **options):
     return done.stdout
 
 
-def play(script, arguments, model):
-    """Means over the episodes of a model. Its script and environment can be the user's own."""
+def play(script, arguments):
+    """Means over the episodes of both models. Script and environment can be the user's own."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--env-name", default="")
     parser.add_argument("--env-family", default="")
     env, _ = parser.parse_known_args(arguments)
     (run,) = Path("runs").iterdir()
+    models = [str(run / "model.pt"), str(run / "best_model.pt")]
     own = ["--script", script, "--env-name", env.env_name, "--env-family", env.env_family]
-    evaluate = ["-m", "cleanmarl.evaluate", str(run / model), "--episodes", "100", "--json"]
-    figures = json.loads(call(*evaluate, *own, stdout=subprocess.PIPE))
-    means = {"return": figures["return"]["mean"]}
+    evaluate = ["-m", "cleanmarl.evaluate", *models, "--episodes", "100", "--json", *own]
+    final, best = json.loads(call(*evaluate, stdout=subprocess.PIPE))["runs"]
+    return {"final": means(final), "best": means(best)}
+
+
+def means(figures):
+    """The return, and the part of the battles won where there are any."""
+    of_model = {"return": figures["return"]["mean"]}
     if "battles_won" in figures:
-        means["battle_won"] = figures["battles_won"]["mean"]
-    return means
+        of_model["battle_won"] = figures["battles_won"]["mean"]
+    return of_model
 
 
 def main(script, *arguments):
     end_with_starter(os.getpid())
     call(script, *arguments)
-    final = play(script, arguments, "model.pt")
-    best = play(script, arguments, "best_model.pt")
-    Path("evaluation.json").write_text(json.dumps({"final": final, "best": best}) + "\n")
+    Path("evaluation.json").write_text(json.dumps(play(script, arguments)) + "\n")
 
 
 if __name__ == "__main__":

@@ -367,7 +367,7 @@ def test_lift_is_learnt(tmp_path, monkeypatch):
     (tmp_path / "my_envs").mkdir()
     shutil.copy(EXAMPLES / "lift.py", tmp_path / "my_envs")
     args = "--env-type pz --env-family my_envs --env-name lift"
-    args += " --total-timesteps 20000 --exploration-fraction 0.5"
+    args += " --total-timesteps 10000 --exploration-fraction 0.5"
     path = REPO / "cleanmarl" / "qmix.py"
     run_file(path, *args.split(), "--gamma", 0.9, cwd=tmp_path, monkeypatch=monkeypatch)
     assert scalars(tmp_path)["eval/ep_reward"][-1][1] >= 0.8

@@ -231,7 +231,7 @@ def test_the_same_command_gives_the_same_run(script, env, tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_the_same_command_gives_the_same_run_with_two_threads(tmp_path):
-    few = words("--total-timesteps 1400 --batch-size 334 --eval-steps 1000 --num-eval-ep 1")
+    few = words("--total-timesteps 1348 --batch-size 334 --eval-steps 1000 --num-eval-ep 1")
     runs = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -3,7 +3,8 @@
     python tests/programs/signalled_runs.py FOLDER SCRIPT MOMENTS ARGUMENTS...
 
 At each of MOMENTS moments after the first best model one of SIGINT, SIGTERM and SIGHUP comes, or
-two of them, the second within some hundredths of a second. The last model must be whole, no half
+two of them, the second within some hundredths of a second. With 0 moments it is one for every third
+of these twelve kinds. The last model must be whole, no half
 file left, no process alive, and the last line must name a file that is there.
 """
 
@@ -74,7 +75,9 @@ def check(folder, code, codes):
 
 
 random.seed(0)
-for (first, second), k in itertools.product(PAIRS, range(int(moments))):
+kinds = PAIRS if int(moments) > 0 else PAIRS[::3]
+tries = list(itertools.product(kinds, range(max(1, int(moments)))))
+for (first, second), k in tries:
     folder = Path(root, f"{script}-{first}-{second}-{k}")
     pid = start(folder)
     group = psutil.Process(pid).children(recursive=True)
@@ -92,4 +95,4 @@ for (first, second), k in itertools.product(PAIRS, range(int(moments))):
     if second:  # it was faster, or came when everything was saved
         codes += [128 + getattr(signal, second), -getattr(signal, second)]
     check(folder, code, codes)
-print(f"{script}: {len(PAIRS) * int(moments)} runs, nothing lost")
+print(f"{script}: {len(tries)} runs, nothing lost")
