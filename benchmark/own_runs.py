@@ -324,19 +324,20 @@ def different_steps(own, published):
     """A line for each task whose lines have different steps, which says how they meet."""
     warnings = []
     for task in dict.fromkeys(summary.line.environment for summary in own):
-        ours = [summary.steps[-1] for summary in own if summary.line.environment == task]
-        theirs = [summary for summary in published if summary.line.environment == task]
-        if not differ(ours + [summary.steps[-1] for summary in theirs]):
+        ours = [summary.steps for summary in own if summary.line.environment == task]
+        theirs = [summary.steps for summary in published if summary.line.environment == task]
+        ends = [steps[-1] for steps in ours + theirs]
+        if not differ(ends):
             continue
-        end = min(ours)
-        hint = f"--until {end:.0f} compares them after as many"
+        end = min(ends)
+        hint = f": --until {end:.0f} compares them after as many"
         if theirs:
-            part = max(summary.steps[0] for summary in theirs)
-            hint = f"published lines have parts of {part:,.0f} steps"
+            part = max(steps[0] for steps in theirs)
+            hint = f". Published lines have parts of {part:,.0f} steps"
             if end >= part:
                 end -= end % part
                 hint += f": --until {end:.0f} (or another multiple) meets them exactly"
-        warnings.append(f"Lines of {task} have different steps: {hint}.")
+        warnings.append(f"Lines of {task} have different steps{hint}.")
     return warnings
 
 

@@ -539,8 +539,8 @@ def test_runs_of_ones_own_are_drawn_over_their_seeds(tmp_path, plot, few_samples
     assert f"Foraging-5x5-2p-1f-v3, {few}\n" in output
     assert not (tmp_path / "mine" / "aggregate.tex").exists()
     table = (tmp_path / "mine" / "results.md").read_text()
-    hint = "published lines have parts of 2,000 steps"  # more than a run here has
-    warning = f"\nLines of Foraging-5x5-2p-1f-v3 have different steps: {hint}.\n"
+    hint = "Published lines have parts of 2,000 steps."  # more than a run here has
+    warning = f"\nLines of Foraging-5x5-2p-1f-v3 have different steps. {hint}\n"
     assert warning in output
     assert warning in table
     assert table.index("| A task |") < table.index("| Foraging-5x5-2p-1f-v3 |")
@@ -627,7 +627,7 @@ def test_a_published_line_is_cut_off_in_its_own_parts(benchmark, capsys):
     assert part.last_part().tolist() == whole.scores[:, 28].tolist()
     ours = SimpleNamespace(line=part.line, steps=np.array([60_100]))
     (warning,) = own_runs.different_steps([ours], [part])
-    assert warning.endswith("--until 60000 (or another multiple) meets them exactly.")
+    assert warning.endswith("--until 58000 (or another multiple) meets them exactly.")
     ours.steps[-1] = 58_100
     assert not own_runs.different_steps([ours], [part])
     for task, until in (("Foraging-5x5-2p-1f-v3", 1999), ("4m", 10_000)):
