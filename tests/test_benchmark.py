@@ -638,6 +638,21 @@ def test_a_published_line_is_cut_off_in_its_own_parts(benchmark, capsys):
     assert "no published lines of 4m, but of MMM, 2s3z" in errors
 
 
+def test_a_figure_begins_where_all_seeds_were_evaluated(benchmark, few_samples, monkeypatch):
+    figures = benchmark("figures")
+    drawn = []
+    monkeypatch.setattr(figures.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    for late, steps, marker in ((np.nan, [30], "o"), (2, [20, 30], "None")):
+        scores = np.array([[np.nan, 1, 2], [np.nan, late, 3]])
+        line = SimpleNamespace(environment="task", label="label")
+        summary = SimpleNamespace(line=line, scores=scores, steps=np.array([10, 20, 30]))
+        summary.metric = "return"
+        figures.draw([summary], Path("figure.png"))
+        (curve,) = drawn[-1].axes[0].lines
+        assert curve.get_xdata().tolist() == steps
+        assert curve.get_marker() == marker  # a line of one point is not seen
+
+
 def test_probability_of_improvement_is_that_of_rliable(benchmark):
     scores, others = np.random.default_rng(1).integers(4, size=(2, 5, 3))
     ours = benchmark("curves").probability_of_improvement(scores, others[:4])
