@@ -136,11 +136,11 @@ class Summary:
         curves = [results[line, seed][1] for seed in self.seeds]
         last_step = curves[0]["step"].max()
         self.steps = np.arange(1, bins + 1) / bins * last_step  # (bins,), the ends of the bins
-        # A bin without an evaluation repeats the one before; those before the first repeat it.
+        # A bin without an evaluation repeats the one before. Those before the first are nan.
         filled = []
         for curve in curves:
             index = (curve["step"] / curve["step"].max() * bins).round()
-            filled.append(curve.set_index(index).reindex(range(1, bins + 1)).ffill().bfill())
+            filled.append(curve.set_index(index).reindex(range(1, bins + 1)).ffill())
         self.values = {}  # column of the curves -> matrix
         for name in (*TAGS.values(), "seconds"):
             self.values[name] = np.stack([curve[name] for curve in filled]).astype(float)
@@ -151,7 +151,11 @@ class Summary:
 
     def last_part(self):
         """The mean over the last 5 % of each run: (seeds,)."""
-        return self.scores[:, -max(1, self.bins // 20) :].mean(axis=1)
+        return np.nanmean(self.scores[:, -max(1, self.bins // 20) :], axis=1)
+
+    def best_part(self):
+        """The best bin of each run: (seeds,)."""
+        return np.nanmax(self.scores, axis=1)
 
     def model_scores(self, model):
         """What 100 episodes gave, of the `final` or the `best` model of each seed: (seeds,).
@@ -184,8 +188,11 @@ def estimate(scores, statistic):
     """A statistic over the rows of a matrix, and the ends of its 95% bootstrap interval."""
     # rliable draws from numpy's global generator: the same scores have the same interval.
     np.random.seed(0)
+    # It draws numbers of rows, so that all columns have the same seeds: drawn for each column, the
+    # ends of the interval would jump where the scores do not change.
+    rows = np.arange(len(scores))[:, None]
     points, intervals = get_interval_estimates(
-        {"line": scores[:, None]}, lambda sample: statistic(sample[:, 0], axis=0), reps=REPS
+        {"line": rows}, lambda sample: statistic(scores[sample[:, 0]], axis=0), reps=REPS
     )
     low, high = intervals["line"]
     return points["line"], low, high

@@ -1,6 +1,7 @@
 """Figures and tables of lines, which plot.py makes of suites and of runs of one's own."""
 
 import curves
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
@@ -26,11 +27,15 @@ def draw(summaries, path, statistic=curves.interquartile_mean):
             if summary.line.environment != environment:
                 continue
             i = labels.index(summary.line.label)
-            middle, low, high = curves.estimate(summary.scores, statistic)
+            evaluated = ~np.isnan(summary.scores).any(axis=0)  # all of the seeds
+            steps = summary.steps[evaluated]
+            middle, low, high = curves.estimate(summary.scores[:, evaluated], statistic)
             # Lines may lie on top of each other, so they differ in their dashes too.
             style = {"color": f"C{i}", "linestyle": DASHES[i % len(DASHES)]}
-            (drawn[summary.line.label],) = panel.plot(summary.steps, middle, **style)
-            panel.fill_between(summary.steps, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
+            if len(steps) == 1:
+                style["marker"] = "o"  # a line of one point is not seen
+            (drawn[summary.line.label],) = panel.plot(steps, middle, **style)
+            panel.fill_between(steps, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
             panel.set_ylabel(METRIC_NAMES[summary.metric])
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.grid(alpha=0.3)

@@ -25,7 +25,8 @@ PAGE = """\
 
 {statistic} over the seeds [95% stratified bootstrap interval] of greedy evaluations: the part of \
 the battles won, or the return where there are no battles. The intervals are too narrow with five \
-seeds or less. A run has 100 equal parts, and an evaluation here is the mean over one of them. \
+seeds or less. A run has 100 equal parts, and an evaluation here is the mean over one of them; \
+a part without any repeats the one before, and the parts before the first evaluation are empty. \
 *Last 5 %* is the mean over the last five, *best evaluation* is chosen for each seed.
 
 """
@@ -33,14 +34,15 @@ IMPROVEMENT = """
 ## Probability of improvement
 
 How probable it is that a run of one line has a higher score over its last 5 % than a run of the \
-other, a tie counting half: the mean over the tasks of both [95% stratified bootstrap interval].
+other, a tie counting half: the mean over the tasks of both [95% stratified bootstrap interval]. \
+A task counts where both lines have several seeds and as many steps.
 
 """
 AGGREGATE = """
 ## Over the tasks
 
 The last 5 % over {tasks} together. Battles won count as they are, returns from 0, the lowest of \
-all runs of a task here, to 1, the highest.
+all runs of a task here, to 1, the highest. A task in which all returns are equal is left out.
 
 """
 
@@ -110,10 +112,14 @@ def give_labels(runs):
     """Label runs by their name and by what differs among the runs of that name in a task."""
     for name in dict.fromkeys(run.name for run in runs):
         of_name = [run for run in runs if run.name == name]
-        sources = list(dict.fromkeys(run.source for run in of_name))
+        folders = {}  # by the text of the script, the first run's
         for run in of_name:  # a script that was edited in between is another one
-            run.arguments["version"] = str(1 + sources.index(run.source))
+            folders.setdefault(run.source, run.folder)
+            run.arguments["version"] = str(1 + list(folders).index(run.source))
         different = what_differs(of_name)
+        if "version" in different:
+            for i, folder in enumerate(folders.values()):
+                print(f"{name}: version {i + 1} is the script in {folder}")
         for run in of_name:
             words = in_words(run.arguments, different)
             run.label = f"{name} ({words})" if words else name
@@ -154,24 +160,34 @@ def pool(runs):
     return pools
 
 
+def differ(steps):
+    """Whether lengths differ by more than a few steps, which are of no account."""
+    return min(steps) < 0.99 * max(steps)
+
+
 def summarise(task, label, of_seed, until):
     """The curves of a pool, as far as all of its seeds go and no further than `until`."""
     ends = {seed: run.events.step.max() for seed, run in of_seed.items()}
     end = min(ends.values())
-    if end < 0.99 * max(ends.values()):  # a few steps are of no account
+    if differ(ends.values()):
         (seed, *_) = [seed for seed in ends if ends[seed] == end]
         print(f"{task}, {label}: the line ends at step {end:,}, where seed {seed} does")
     end = min(end, until)
     width = end / curves.BINS
     line = Line(task, label, script="", arguments="", seeds=())
     results = {}
+    fewest = curves.BINS
     for seed, run in of_seed.items():
         curve = curves.bin_events(run.events[run.events.step <= end], width)
         if curve.empty:
             usage_error(f"{run.folder} has no evaluation up to step {end:,.0f}")
+        fewest = min(fewest, len(curve))
         # Where a curve is cut off the last bin may have no evaluation.
-        curve = curve.reindex(range(1, curves.BINS + 1)).ffill().bfill()
+        curve = curve.reindex(range(curve.index[0], curves.BINS + 1)).ffill()
         results[line, seed] = ({}, curve.assign(step=curve.index * width))
+    if fewest < curves.BINS / 2:
+        parts = f"{fewest} of {curves.BINS} parts have an evaluation"
+        print(f"{task}, {label}: {parts}; a smaller --eval-steps in training makes more")
     return curves.Summary(line, results)
 
 
@@ -250,25 +266,30 @@ def write(args):
     csv = folder / "curves.csv"
     curves_of(summaries).to_csv(csv, index=False, float_format="%.6g", lineterminator="\n")
     results = [results_of(summary, statistic) for summary in summaries]
+    results.sort(key=lambda row: row["task"])
     improvements = improvements_of(own, published)
     tasks, aggregates = aggregates_of(summaries)
     link = os.path.relpath(figure, folder)
     page = PAGE.format(statistic=STATISTIC_NAMES[args.statistic], figure=link) + markdown(results)
+    warnings = different_steps(own, published)
+    if warnings:
+        page += "\n" + "\n\n".join(warnings) + "\n"
     tables = {"results": results}
     if improvements:
         page += IMPROVEMENT + markdown(improvements)
         tables["improvement"] = improvements
-    if len(tasks) > 1:
+    if aggregates and len(tasks) > 1:
         page += AGGREGATE.format(tasks=", ".join(tasks)) + markdown(aggregates)
         tables["aggregate"] = aggregates
     (folder / "results.md").write_text(page)
-    for name, rows in tables.items():
-        latex = pd.DataFrame(rows).to_latex(index=False, escape=True)
-        (folder / f"{name}.tex").write_text(latex)
+    for name in ("results", "improvement", "aggregate"):
+        path = folder / f"{name}.tex"
+        path.unlink(missing_ok=True)  # it may be of other runs
+        if name in tables:
+            path.write_text(pd.DataFrame(tables[name]).to_latex(index=False, escape=True))
     print(markdown(results), end="")
-    lengths = {(row["task"], row["steps"]) for row in results}
-    if len(lengths) > len({task for task, _ in lengths}):
-        print("Lines of a task have different steps: --until compares them after as many.")
+    for warning in warnings:
+        print(warning)
     names = ["curves.csv", "results.md", *(f"{name}.tex" for name in tables)]
     print(f"Written: {figure}, and in {folder} {', '.join(names)}")
 
@@ -295,8 +316,29 @@ def results_of(summary, statistic):
         "steps": f"{summary.steps[-1]:,.0f}",
         "score": METRIC_NAMES[summary.metric],
         "last 5 %": with_interval(summary.last_part(), statistic),
-        "best evaluation": with_interval(summary.scores.max(axis=1), statistic),
+        "best evaluation": with_interval(summary.best_part(), statistic),
     }
+
+
+def different_steps(own, published):
+    """A line for each task whose lines have different steps, which says how they meet."""
+    warnings = []
+    for task in dict.fromkeys(summary.line.environment for summary in own):
+        ours = [summary.steps for summary in own if summary.line.environment == task]
+        theirs = [summary.steps for summary in published if summary.line.environment == task]
+        ends = [steps[-1] for steps in ours + theirs]
+        if not differ(ends):
+            continue
+        end = min(ends)
+        hint = f": --until {end:.0f} compares them after as many"
+        if theirs:
+            part = max(steps[0] for steps in theirs)
+            hint = f". Published lines have parts of {part:,.0f} steps"
+            if end >= part:
+                end -= end % part
+                hint += f": --until {end:.0f} (or another multiple) meets them exactly"
+        warnings.append(f"Lines of {task} have different steps{hint}.")
+    return warnings
 
 
 def last_parts(summaries):
@@ -314,13 +356,24 @@ def matrix(of_task, tasks):
 
 
 def improvements_of(own, published):
-    """A row for each pair of lines that have a task in common, the first one of one's own."""
+    """A row for each pair of lines that have a task in common, the first one of one's own.
+
+    In this task both have several seeds, and as many steps.
+    """
     ours = last_parts(own)
     theirs = last_parts(published)
     scores = ours | theirs
+    ends = {}
+    for summary in own + published:
+        ends[summary.line.label, summary.line.environment] = summary.steps[-1]
     rows = []
     for label, other in [*itertools.combinations(ours, 2), *itertools.product(ours, theirs)]:
-        tasks = [task for task in scores[label] if task in scores[other]]
+        tasks = []
+        for task in scores[label]:
+            if task not in scores[other] or differ([ends[label, task], ends[other, task]]):
+                continue
+            if min(len(scores[label][task]), len(scores[other][task])) > 1:
+                tasks.append(task)
         if tasks:
             matrices = [matrix(scores[name], tasks) for name in (label, other)]
             middle, low, high = curves.improvement(*matrices)
@@ -330,22 +383,30 @@ def improvements_of(own, published):
 
 
 def aggregates_of(summaries):
-    """The tasks that all lines have, and a row of rliable's aggregate scores for each line."""
+    """The tasks that all lines have, and a row of rliable's aggregate scores for each line.
+
+    Tasks in which all returns are equal are left out.
+    """
     scores = last_parts(summaries)
     metrics = {summary.line.environment: summary.metric for summary in summaries}
-    tasks = [task for task in metrics if all(task in of_task for of_task in scores.values())]
+    tasks = []
+    for task, metric in metrics.items():
+        if not all(task in of_task for of_task in scores.values()):
+            continue
+        if metric == "return":
+            everyone = np.concatenate([of_task[task] for of_task in scores.values()])
+            low = everyone.min()
+            spread = everyone.max() - low
+            if spread == 0:
+                continue
+            for of_task in scores.values():
+                of_task[task] = (of_task[task] - low) / spread
+        tasks.append(task)
     rows = []
-    for label, of_task in scores.items():
-        normalised = {}
-        for task in tasks:
-            normalised[task] = of_task[task]
-            if metrics[task] == "return":
-                everyone = np.concatenate([others[task] for others in scores.values()])
-                spread = everyone.max() - everyone.min()
-                normalised[task] = (of_task[task] - everyone.min()) / (spread or 1)
-        if tasks:
+    if tasks and len(scores) > 1:
+        for label, of_task in scores.items():
             row = {"line": label}
-            for name, values in curves.aggregate(matrix(normalised, tasks)).items():
+            for name, values in curves.aggregate(matrix(of_task, tasks)).items():
                 row[name] = "{:.2f} [{:.2f}, {:.2f}]".format(*values)
             rows.append(row)
     return tasks, rows

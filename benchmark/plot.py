@@ -22,6 +22,7 @@ from typing import Literal
 import curves
 import numpy as np
 import own_runs
+import pandas as pd
 import tyro
 from common import REPO, usage_error
 from figures import draw, markdown, with_interval
@@ -129,7 +130,7 @@ def results_of(summary):
         "seeds": len(summary.seeds),
         "steps": f"{summary.steps[-1]:,.0f}",
         "last 5 %": with_interval(summary.last_part(), np.mean),
-        "best evaluation": with_interval(summary.scores.max(axis=1), np.mean),
+        "best evaluation": with_interval(summary.best_part(), np.mean),
         "100 episodes, final / best model": "-",
         "reached": "-",
         "after steps": "-",
@@ -185,18 +186,21 @@ def marl_eval(suite, summaries):
         metrics = ["return"]
         if summary.metric == "battle_won":
             metrics.append("battle_won")
+        values = {}
+        for metric in metrics:  # no value may be missing, so the first one is repeated backwards
+            values[metric] = pd.DataFrame(summary.values[metric]).bfill(axis=1).to_numpy()
         runs = {}
         for i, of_run in enumerate(summary.runs):
             run = {}
             for k, step in enumerate(summary.steps):
                 run[f"step_{k}"] = {"step_count": round(step)}
                 for metric in metrics:
-                    run[f"step_{k}"][metric] = [summary.values[metric][i, k]]
+                    run[f"step_{k}"][metric] = [values[metric][i, k]]
             run["absolute_metrics"] = {}
             for metric in metrics:
                 best = of_run.get(f"best_model_{metric}", np.nan)
                 if np.isnan(best):
-                    best = summary.values[metric][i].max()
+                    best = values[metric][i].max()
                 run["absolute_metrics"][metric] = [best]
             runs[f"run_{i + 1}"] = run
         algorithms = environments.setdefault(summary.line.environment, {})
@@ -233,12 +237,18 @@ def write_suite(args, suite, lines):
         if not chosen or not args.figure:
             usage_error("--envs needs environments that have results, and --figure")
         draw(chosen, args.figure)
+        print(f"Written: {args.figure}")
         return
-    draw(summaries, args.figure or results_dir / f"{suite}.png")
+    figure = args.figure or results_dir / f"{suite}.png"
+    draw(summaries, figure)
     page = make_page(suite, words, lines, summaries)
     (results_dir / f"{suite}.md").write_text(page)
     data = json.dumps(marl_eval(suite, summaries), separators=(",", ":")) + "\n"
     (results_dir / f"{suite}.json").write_text(data)
+    names = f"{suite}.csv, {suite}_runs.csv, {suite}.md, {suite}.json"
+    if args.from_csv:
+        names = f"{suite}.md, {suite}.json"
+    print(f"Written: {figure}, and in {results_dir} {names}")
 
 
 def main(args):

@@ -14,6 +14,7 @@ a script in the folder of a run is not run either.
 import contextlib
 import importlib
 import json
+import math
 import random
 import runpy
 import signal
@@ -127,7 +128,10 @@ def what_was_trained(saved):
 
 
 def check_same(loaded):
-    """Raise a UsageError unless the models, (path, saved) each, differ in their seed alone."""
+    """Raise a UsageError unless the models, (path, saved) each, differ in their seed alone.
+
+    The copies of their script are compared too.
+    """
     first_path, first = loaded[0]
     expected = what_was_trained(first)
     for path, saved in loaded[1:]:
@@ -137,6 +141,11 @@ def check_same(loaded):
                 problem = f"{name!r} is {expected.get(name)} in {first_path}"
                 problem += f" and {trained.get(name)} in {path}"
                 raise UsageError(f"{problem}: give runs that differ in their seed alone")
+    copies = [path.parent / f"{saved['script']}.py" for path, saved in loaded]
+    copies = [copy for copy in copies if copy.is_file()]  # older runs have none
+    for copy in copies[1:]:
+        if copy.read_bytes() != copies[0].read_bytes():
+            raise UsageError(f"{copy} differs from {copies[0]}: give runs of one version")
 
 
 def load_script(name, path=""):
@@ -268,15 +277,18 @@ def play(args, module, q_network, env):
 # Print
 
 
-def describe(values, fewest=FEWEST):
-    """Mean, deviation, values, and the mean's 95 % interval by Student's t."""
+def describe(values, fewest=FEWEST, ddof=0):
+    """Mean, deviation, values, and the mean's 95 % interval by Student's t.
+
+    The deviation is that of the values, with `ddof` 1 that of what they are a sample of.
+    """
     values = np.array(values, np.float64)
     interval = None
     if len(values) >= fewest:
         half_width = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
         interval = [float(values.mean() - half_width), float(values.mean() + half_width)]
     mean = float(values.mean())
-    std = float(values.std())
+    std = float(values.std(ddof=ddof)) if len(values) > ddof else math.nan
     return {"mean": mean, "std": std, "interval": interval, "episodes": values.tolist()}
 
 
@@ -296,7 +308,8 @@ def over_runs(played):
     figures = {"num_runs": len(played), **{name: played[0][name] for name in same}}
     for name in ("return", "length", "battles_won"):
         if name in played[0]:
-            row = describe([of_run[name]["mean"] for of_run in played], FEWEST_RUNS)
+            means = [of_run[name]["mean"] for of_run in played]
+            row = describe(means, FEWEST_RUNS, ddof=1)
             row["runs"] = row.pop("episodes")
             figures[name] = row
     return {**figures, "runs": played}

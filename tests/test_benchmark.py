@@ -311,7 +311,8 @@ def test_the_table_of_one_seed(one_run, tmp_path, plot):
 def test_published_results_follow_from_their_csv(suite, tmp_path, plot):
     for name in (f"{suite}.csv", f"{suite}_runs.csv"):
         shutil.copy(RESULTS / name, tmp_path)
-    plot(suite, "--from-csv", "--results-dir", tmp_path)
+    output = plot(suite, "--from-csv", "--results-dir", tmp_path)
+    assert output.endswith(f"/{suite}.png, and in {tmp_path} {suite}.md, {suite}.json\n")
     for name in (f"{suite}.md", f"{suite}.json"):
         assert (RESULTS / name).read_bytes() == (tmp_path / name).read_bytes(), name
     runs = pd.read_csv(RESULTS / f"{suite}_runs.csv")
@@ -524,25 +525,39 @@ def test_runs_of_ones_own_are_drawn_over_their_seeds(tmp_path, plot, few_samples
     for seed in (1, 2, 3):
         write_run(runs, [0] * 18 + [seed, seed], "a_b", seed)
     write_run(runs, [7] * 10, "other", double_q=True)
+    for seed in (1, 2):
+        write_run(runs, [8] * 20, "third", seed)
+    write_run(runs, [7], "other", env_name="A task")
     (runs / "nothing__1").mkdir()
     (runs / "nothing__1" / "events.out.tfevents.1").touch()
     arguments = ["--beside", "Foraging-5x5-2p-1f-v3", "--label", "other", "50 %"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "aggregate.tex").touch()  # of other runs
     output = plot(runs, *arguments, "--results-dir", tmp_path / "mine")
     assert "nothing__1 is left out" in output
+    few = "a_b: 20 of 100 parts have an evaluation; a smaller --eval-steps in training makes more"
+    assert f"Foraging-5x5-2p-1f-v3, {few}\n" in output
+    assert not (tmp_path / "mine" / "aggregate.tex").exists()
     table = (tmp_path / "mine" / "results.md").read_text()
+    hint = "Published lines have parts of 2,000 steps."  # more than a run here has
+    warning = f"\nLines of Foraging-5x5-2p-1f-v3 have different steps. {hint}\n"
+    assert warning in output
+    assert warning in table
+    assert table.index("| A task |") < table.index("| Foraging-5x5-2p-1f-v3 |")
     task = "| Foraging-5x5-2p-1f-v3 |"
     assert f"{task} a_b | 3 | 2,000 | return | 2.00 [1.00, 3.00] | 2.00 [1.00, 3.00] |" in table
     assert f"{task} 50 % | 1 | 1,000 | return | 7.00 | 7.00 |" in table
     assert f"{task} published: qmix | 3 | 200,000 | return | 0.96 [" in table
-    assert "| a_b | 50 % | 1 | 0.00 [0.00, 0.00] |" in table
-    assert "| a_b | published: qmix | 1 | 1.00 [1.00, 1.00] |" in table
+    assert table.count("| a_b | third | 1 | 0.00 [0.00, 0.00] |\n") == 1
+    assert "| a_b | 50 % |" not in table  # one seed
+    assert "| a_b | published" not in table  # other steps
     latex = (tmp_path / "mine" / "results.tex").read_text()
     assert "\\toprule" in latex
     assert "& a\\_b & 3 & 2,000 &" in latex
     assert (tmp_path / "mine" / "curves.png").read_bytes().startswith(b"\x89PNG")
     curves = pd.read_csv(tmp_path / "mine" / "curves.csv")
     assert list(curves)[:4] == ["task", "line", "seed", "step"]
-    assert len(curves) == 7 * 100
+    assert len(curves) == 10 * 100
     assert curves[curves.line == "a_b"].groupby("seed")["return"].max().tolist() == [1, 2, 3]
 
 
@@ -569,6 +584,7 @@ def test_labels_have_what_differs_in_a_task(tmp_path, benchmark, capsys):
     runs.sort(key=lambda run: run.events.wall_time.min())
     own_runs.give_labels(runs)
     pools = own_runs.pool(runs)
+    output = capsys.readouterr().out
     assert {label: list(of_seed) for (_, label), of_seed in pools.items()} == {
         "qmix (gamma 0.99)": [1, 2, 5],
         "qmix (gamma 0.9, double_q)": [1],
@@ -576,9 +592,11 @@ def test_labels_have_what_differs_in_a_task(tmp_path, benchmark, capsys):
         "mine (version 1)": [1, 2],
         "mine (version 2)": [1],
     }
+    for i, run in ((1, runs[4]), (2, runs[6])):
+        assert f"mine: version {i} is the script in {run.folder}\n" in output
     assert pools["another", "qmix (gamma 0.5)"]
     assert pools["Foraging-5x5-2p-1f-v3", "mine (version 2)"][1] is runs[-2]  # the later one
-    assert capsys.readouterr().out.count("a later run has its label and seed") == 1
+    assert output.count("a later run has its label and seed") == 1
 
 
 def test_a_line_ends_where_the_first_of_its_seeds_does(tmp_path, benchmark, capsys):
@@ -594,7 +612,8 @@ def test_a_line_ends_where_the_first_of_its_seeds_does(tmp_path, benchmark, caps
     del of_seed[2]
     summary = own_runs.summarise("task", "label", of_seed, until=250)
     assert summary.steps[-1] == 250
-    assert summary.scores[0, [0, 39, 40, 79, 80, 99]].tolist() == [1, 1, 1, 2, 2, 2]
+    assert summary.scores[0, [39, 40, 79, 80, 99]].tolist() == [1, 1, 2, 2, 2]
+    assert np.isnan(summary.scores[0, :39]).all()
     with pytest.raises(SystemExit, match="2"):
         own_runs.summarise("task", "label", of_seed, until=99)
 
@@ -606,12 +625,32 @@ def test_a_published_line_is_cut_off_in_its_own_parts(benchmark, capsys):
     assert part.steps == pytest.approx(whole.steps[:29])
     assert part.scores.tolist() == whole.scores[:, :29].tolist()
     assert part.last_part().tolist() == whole.scores[:, 28].tolist()
+    ours = SimpleNamespace(line=part.line, steps=np.array([60_100]))
+    (warning,) = own_runs.different_steps([ours], [part])
+    assert warning.endswith("--until 58000 (or another multiple) meets them exactly.")
+    ours.steps[-1] = 58_100
+    assert not own_runs.different_steps([ours], [part])
     for task, until in (("Foraging-5x5-2p-1f-v3", 1999), ("4m", 10_000)):
         with pytest.raises(SystemExit, match="2"):
             own_runs.summarise_published(task, until)
     errors = capsys.readouterr().err
     assert "the published runs of Foraging-5x5-2p-1f-v3 have parts of 2,000 steps" in errors
     assert "no published lines of 4m, but of MMM, 2s3z" in errors
+
+
+def test_a_figure_begins_where_all_seeds_were_evaluated(benchmark, few_samples, monkeypatch):
+    figures = benchmark("figures")
+    drawn = []
+    monkeypatch.setattr(figures.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    for late, steps, marker in ((np.nan, [30], "o"), (2, [20, 30], "None")):
+        scores = np.array([[np.nan, 1, 2], [np.nan, late, 3]])
+        line = SimpleNamespace(environment="task", label="label")
+        summary = SimpleNamespace(line=line, scores=scores, steps=np.array([10, 20, 30]))
+        summary.metric = "return"
+        figures.draw([summary], Path("figure.png"))
+        (curve,) = drawn[-1].axes[0].lines
+        assert curve.get_xdata().tolist() == steps
+        assert curve.get_marker() == marker  # a line of one point is not seen
 
 
 def test_probability_of_improvement_is_that_of_rliable(benchmark):
@@ -629,6 +668,8 @@ def test_aggregates_are_over_the_tasks_of_all_lines(benchmark, few_samples):
         ("b", "x", "battle_won", [0.5, 0.5]),
         ("b", "y", "battle_won", [0.2, 0.2]),
         ("c", "x", "return", [7.0]),
+        ("d", "x", "return", [1.0, 1.0]),
+        ("d", "y", "return", [1.0, 1.0]),
     ):
         summary = SimpleNamespace(metric=metric, last_part=partial(np.array, last))
         summary.line = SimpleNamespace(environment=task, label=label)
@@ -638,6 +679,14 @@ def test_aggregates_are_over_the_tasks_of_all_lines(benchmark, few_samples):
     assert [row["line"] for row in rows] == ["x", "y"]
     assert rows[0]["mean"].startswith("0.38 [")  # of 0 and 0.5, and of 0.5 and 0.5
     assert rows[1]["mean"] == "0.60 [0.60, 0.60]"  # of 1 and 0.2
+    assert own_runs.aggregates_of(summaries[::2])[1] == []  # there is nothing to compare with
+
+
+def test_all_parts_of_a_curve_have_the_same_samples_of_seeds(benchmark, few_samples):
+    curves = benchmark("curves")
+    scores = np.random.default_rng(1).random((5, 1)).repeat(30, axis=1)
+    for ends in curves.estimate(scores, np.mean)[1:]:
+        assert len(set(ends)) == 1
 
 
 @pytest.mark.slow

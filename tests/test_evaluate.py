@@ -193,7 +193,8 @@ def test_the_table_over_runs(evaluate, figures, tmp_path):
         means = [of_run[name]["mean"] for of_run in found["runs"]]
         assert found[name]["runs"] == means
         assert found[name]["mean"] == pytest.approx(np.mean(means))
-        half_width = 4.3027 * np.std(means, ddof=1) / 3**0.5  # t of 2 degrees of freedom
+        assert found[name]["std"] == pytest.approx(np.std(means, ddof=1))
+        half_width = 4.3027 * found[name]["std"] / 3**0.5  # t of 2 degrees of freedom
         assert found[name]["interval"][1] - found[name]["mean"] == pytest.approx(half_width, 1e-4)
     code, out, _ = evaluate(*runs, "--episodes", 2)
     assert code == 0
@@ -204,6 +205,10 @@ def test_the_table_over_runs(evaluate, figures, tmp_path):
     assert lines[5].split() == [*cells, f"{runs[2]}/model.pt"]
     cells = [f"{found[name]['mean']:.3f}" for name in ("return", "length")]
     assert lines[6].split() == ["mean", *cells]
+    for run, text in zip(runs[1:], ("one", "other")):
+        (run / "qmix.py").write_text(text)
+    err = assert_one_line(evaluate(*runs))
+    assert f"{runs[2]}/qmix.py differs from {runs[1]}/qmix.py: give runs of one version" in err
     change(runs[2], args=args | {"gamma": 0.9})
     err = assert_one_line(evaluate(*runs))
     assert f"'gamma' is 0.99 in {runs[0]}/model.pt and 0.9 in {runs[2]}/model.pt" in err
