@@ -243,7 +243,7 @@ def measure_script(script, task, steps, words=(), threads=None):
         megabytes=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit),
         update=1000 * seconds["learning"] / program["num_updates"],  # milliseconds
         observations=program["batch"]["actions"].numel(),  # in the last batch
-        wanted=wanted[-1] if wanted else None,
+        wanted=max(wanted[-2:], default=None),  # for the last batch; after it one is set again
     )
 
 

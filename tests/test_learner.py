@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cleanmarl.qmix import Mixer
 from tests.helpers import (
     SCRIPTS,
+    WEATHER,
     batch_of,
     episode,
     gradients,
@@ -20,6 +21,7 @@ from tests.helpers import (
     networks_of,
     random_trajectory,
     run_here,
+    words,
 )
 
 GAMMA = 0.9
@@ -285,6 +287,31 @@ def test_a_gpu_gives_the_same_loss_and_gradient(script, double_q):
     # cuDNN's LSTM multiplies with fewer digits.
     for grad, gpu_grad in zip(gradients(networks), gradients(gpu_networks), strict=True):
         assert torch.allclose(grad, gpu_grad.cpu(), rtol=0, atol=1e-2 * grad.abs().max().item())
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_episodes_and_batches_are_on_the_device(script):
+    # On the device "meta" tensors have sizes and no numbers.
+    buffer = module(script).ReplayBuffer(4, True, torch.device("meta"))
+    for trajectory in trajectories():
+        buffer.add(episode(script, trajectory))
+    batch = buffer.sample(3, np.random.default_rng(0))
+    stored = buffer.episodes[0]
+    assert {rows.device.type for rows in [*stored.values(), *batch.values()]} == {"meta"}
+    if script != "qmix_lstm":  # whose mask has to have numbers
+        networks = [network.to("meta") for network in networks_of(script)]
+        assert loss_of(script, networks, batch, GAMMA, True).device.type == "meta"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_run_on_a_gpu(script, tmp_path, monkeypatch):
+    args = (*WEATHER, *words("--total-timesteps 160 --batch-size 2 --device cuda"))
+    program = run_here(script, *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert program["num_updates"] > 0
+    assert program["buffer"].episodes[0]["obs"].is_cuda
+    pairs = zip(program["q_network"].parameters(), program["acting_q_network"].parameters())
+    assert all(torch.equal(online.cpu(), acting) for online, acting in pairs)
 
 
 @pytest.mark.parametrize("script", LEARNERS)
