@@ -14,7 +14,6 @@ import math
 import os
 import pickle
 import random
-import shutil
 import signal
 import sys
 import time
@@ -486,11 +485,13 @@ if __name__ == "__main__":
             sync_tensorboard=True,
         )
     run_dir = runs / run_name
+    run_dir.mkdir(parents=True)
+    # What has trained, whatever becomes of the script. A full disk is one line here.
+    write_whole(run_dir / Path(__file__).name, Path(__file__).read_bytes())
     writer = SummaryWriter(str(run_dir), flush_secs=10)
     rows = "\n".join(f"|{name}|{value}|" for name, value in vars(args).items())
     writer.add_text("arguments", f"|argument|value|\n|-|-|\n{rows}")
     writer.add_text("version", __version__)
-    shutil.copy(__file__, run_dir)  # what has trained, whatever becomes of the script
 
     def save(file_name):
         """Save weights and arguments."""

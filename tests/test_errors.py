@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from cleanmarl import UsageError
+from cleanmarl import SCRIPTS, UsageError
 from tests.envs import clock
 from tests.envs.clock import Clock
 from tests.helpers import (
@@ -299,7 +299,7 @@ def test_models_are_written_whole_or_not_at_all(tmp_path, monkeypatch, capfd):
 
     def write_on_a_disk_that_fills_up(path, data):
         files.append(path.name)
-        if len(files) == 1:
+        if len(files) <= 2:
             return write_bytes(path, data)
         write_bytes(path, data[: len(data) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -311,13 +311,26 @@ def test_models_are_written_whole_or_not_at_all(tmp_path, monkeypatch, capfd):
     with pytest.raises(SystemExit) as stop:
         run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
     # The run ends at the second best model, and its environments are closed.
-    assert files == ["best_model.pt.tmp", "best_model.pt.tmp", "model.pt.tmp", "closed", "closed"]
+    best, last = "best_model.pt.tmp", "model.pt.tmp"
+    assert files == ["qmix.py.tmp", best, best, last, "closed", "closed"]
     folder = run_dir(tmp_path)
     line = f"qmix.py: {folder / 'model.pt'} cannot be written: No space left on device"
     assert stop.value.code == line
     assert {path.name for path in folder.glob("*.pt*")} == {"best_model.pt"}
     last_line = capfd.readouterr().out.splitlines()[-1]
     assert f" {folder} --best " in last_line
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_disk_that_is_full_from_the_start_is_one_line(script, tmp_path, monkeypatch):
+    def write_nothing(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_nothing)
+    with pytest.raises(SystemExit) as stop:
+        run_here(script, *CLOCK, cwd=tmp_path, monkeypatch=monkeypatch)
+    file = run_dir(tmp_path) / f"{script}.py"
+    assert stop.value.code == f"{script}.py: {file} cannot be written: No space left on device"
 
 
 @pytest.mark.parametrize("script", ["qmix", "qmix_multienvs"])
