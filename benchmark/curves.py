@@ -21,10 +21,13 @@ TAGS = {
 KEY = ["environment", "label", "seed"]
 
 
-def read_curve(folder):
-    """The curve in the event files below a folder."""
-    events = SummaryReader(str(folder / "runs"), extra_columns={"wall_time"}).scalars
-    return bin_events(events, events["step"].max() / BINS)
+def read_events(folder):
+    """The curve in the event files below a folder, and the version of cleanmarl."""
+    reader = SummaryReader(str(folder / "runs"), extra_columns={"wall_time"})
+    events = reader.scalars
+    versions = reader.text.query("tag == 'version'").value
+    version = versions.iloc[0] if len(versions) else None  # of a script that does not say it
+    return bin_events(events, events["step"].max() / BINS), version
 
 
 def bin_events(events, width):
@@ -40,7 +43,7 @@ def bin_events(events, width):
     return curve
 
 
-def describe_run(status, curve, evaluation):
+def describe_run(status, version, curve, evaluation):
     """What is known of a run: a line of <suite>_runs.csv."""
     packages = [f"{name}={version}" for name, version in status["packages"].items()]
     steps = curve["step"].iloc[-1]
@@ -49,6 +52,7 @@ def describe_run(status, curve, evaluation):
         "started": status["started"],
         "seconds": round(status["seconds"]),
         "commit": status["commit"],
+        "version": version,
         "script_hash": status.get("script_hash"),
         "machine": status["machine"],
         "packages": " ".join(packages),
@@ -74,11 +78,12 @@ def read_runs(lines, root):
             if not is_finished(line, folder, seed):
                 print(f"{folder} is left out: not finished, or of another command or script")
                 continue
-            curve = read_curve(folder)
+            curve, version = read_events(folder)
             evaluation = {}  # of runs from before there was one
             if (folder / "evaluation.json").exists():
                 evaluation = json.loads((folder / "evaluation.json").read_text())
-            results[line, seed] = (describe_run(read_status(folder), curve, evaluation), curve)
+            run = describe_run(read_status(folder), version, curve, evaluation)
+            results[line, seed] = (run, curve)
     return results
 
 
@@ -90,7 +95,7 @@ def load(lines, curves_csv, runs_csv):
     if not (curves_csv.exists() and runs_csv.exists()):
         return {}
     curves = dict(list(pd.read_csv(curves_csv).groupby(KEY)))
-    runs = pd.read_csv(runs_csv, dtype={"commit": str, "script_hash": str})
+    runs = pd.read_csv(runs_csv, dtype={"commit": str, "version": str, "script_hash": str})
     results = {}
     for line in lines:
         of_line = runs[(runs.environment == line.environment) & (runs.label == line.label)]

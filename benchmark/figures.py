@@ -24,19 +24,12 @@ def draw(summaries, path, statistic=curves.interquartile_mean):
     for panel, environment in zip(panels, environments):
         panel.set_title(environment)
         for summary in summaries:
-            if summary.line.environment != environment:
-                continue
-            i = labels.index(summary.line.label)
-            evaluated = ~np.isnan(summary.scores).any(axis=0)  # all of the seeds
-            steps = summary.steps[evaluated]
-            middle, low, high = curves.estimate(summary.scores[:, evaluated], statistic)
-            # Lines may lie on top of each other, so they differ in their dashes too.
-            style = {"color": f"C{i}", "linestyle": DASHES[i % len(DASHES)]}
-            if len(steps) == 1:
-                style["marker"] = "o"  # a line of one point is not seen
-            (drawn[summary.line.label],) = panel.plot(steps, middle, **style)
-            panel.fill_between(steps, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
-            panel.set_ylabel(METRIC_NAMES[summary.metric])
+            if summary.line.environment == environment:
+                i = labels.index(summary.line.label)
+                # Lines may lie on top of each other, so they differ in their dashes too.
+                style = {"color": f"C{i}", "linestyle": DASHES[i % len(DASHES)]}
+                drawn[summary.line.label] = draw_line(panel, summary, statistic, style)
+                panel.set_ylabel(METRIC_NAMES[summary.metric])
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.grid(alpha=0.3)
     figure.supxlabel("environment steps")
@@ -47,6 +40,17 @@ def draw(summaries, path, statistic=curves.interquartile_mean):
     figure.legend(drawn.values(), drawn, loc=place, ncols=n_legend_columns, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
+
+
+def draw_line(panel, summary, statistic, style):
+    """One line of a panel with its intervals. Returns matplotlib's line."""
+    evaluated = ~np.isnan(summary.scores).any(axis=0)  # all of the seeds
+    steps = summary.steps[evaluated]
+    middle, low, high = curves.estimate(summary.scores[:, evaluated], statistic)
+    marker = "o" if len(steps) == 1 else ""  # a line of one point is not seen
+    (line,) = panel.plot(steps, middle, marker=marker, **style)
+    panel.fill_between(steps, low, high, color=style["color"], alpha=0.2, linewidth=0)
+    return line
 
 
 def markdown(rows):

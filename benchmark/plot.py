@@ -108,18 +108,27 @@ def make_page(suite, words, lines, summaries):
 def comparison(summaries):
     """Tasks down; across, for each label, the last 5 % and the steps to what is worth reaching."""
     labels = list(dict.fromkeys(summary.line.label for summary in summaries))
-    rows = {}  # of the environments
+    tasks = {}
     for summary in summaries:
-        environment = summary.line.environment
-        if environment not in rows:
-            columns = [*labels, *[f"steps, {label}" for label in labels]]
-            rows[environment] = {"task": environment, **dict.fromkeys(columns, "-")}
-        label = summary.line.label
-        rows[environment][label] = with_interval(summary.last_part(), curves.interquartile_mean)
-        if summary.threshold is not None and len(summary.reached()):
-            # The mean of the seeds that have reached it.
-            rows[environment][f"steps, {label}"] = f"{summary.reached()[:, 0].mean():,.0f}"
-    return markdown(list(rows.values()))
+        tasks.setdefault(summary.line.environment, []).append(summary)
+    rows = []
+    for task, of_task in tasks.items():
+        columns = [*labels, *[f"steps, {label}" for label in labels]]
+        row = {"task": task, **dict.fromkeys(columns, "-")}
+        for summary in of_task:
+            label = summary.line.label
+            row[label] = with_interval(summary.last_part(), curves.interquartile_mean)
+            if summary.threshold is not None and len(summary.reached()):
+                # The mean of the seeds that have reached it.
+                row[f"steps, {label}"] = f"{summary.reached()[:, 0].mean():,.0f}"
+        row["version"] = " / ".join(dict.fromkeys(map(versions_of, of_task)))
+        rows.append(row)
+    return markdown(rows)
+
+
+def versions_of(summary):
+    """The versions of cleanmarl that have made the runs of a line."""
+    return " ".join(dict.fromkeys(str(run["version"]) for run in summary.runs))
 
 
 def results_of(summary):
@@ -160,6 +169,7 @@ def commands_of(summary):
         "seeds k": " ".join(map(str, summary.seeds)),
         "command": f"`{summary.line.command('k')}`",
         "commit": " ".join(commits),
+        "version": versions_of(summary),
     }
 
 

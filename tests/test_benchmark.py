@@ -24,6 +24,8 @@ import torch
 from rliable import metrics
 from torch.utils.tensorboard import SummaryWriter
 
+from cleanmarl import UsageError
+from cleanmarl.env_wrappers import make_env
 from tests.helpers import CLOCK, ENVIRON, PZ, REPO, SCRIPTS, run_dir, run_here
 
 KEY = ["environment", "label", "seed"]
@@ -321,7 +323,7 @@ def test_published_results_follow_from_their_csv(suite, tmp_path, plot):
 
 TABLES = """
 speed_environments speed_simulator speed_scripts speed_updates
-speed_threads h200_threads h200_gpu loops sight random initial_values agreement
+speed_threads h200_threads h200_gpu loops left sight random initial_values agreement
 """
 
 
@@ -881,6 +883,37 @@ def test_sight_is_counted_on_foraging_only(tmp_path, monkeypatch):
     code, output = run("studies/sight", runs[1], env=ENVIRON)
     assert code == 2
     assert output == "sight.py: this is for runs on Level-Based Foraging, --env-type lbf\n"
+
+
+@pytest.mark.parametrize(
+    "action, cut_off, lost, agents", [(1, "0", "100", "0.0"), (5, "100", "0", "3.0")]
+)
+def test_what_is_left_of_a_battle(action, cut_off, lost, agents, benchmark, monkeypatch):
+    """Agents that stand still are killed; in the west nobody finds them until the time is up."""
+    study = benchmark("left")
+    env = study.BattleRecorder(make_env("smaclite", "3m"))
+
+    def evaluate(env, q_network, num_episodes):
+        obs, _ = env.reset()
+        ended = False
+        while not ended:
+            actions = np.where(
+                obs["avail_actions"][:, action], action, obs["avail_actions"].argmax(1)
+            )
+            obs, _, terminated, truncated, _ = env.step(actions)
+            ended = terminated or truncated
+
+    team = (SimpleNamespace(evaluate=evaluate), env, None, None, {})
+    monkeypatch.setattr(study, "load_team", lambda *args: team)
+    row = study.play("", SimpleNamespace(episodes=2))
+    assert [row["won %"], row["cut off %"], row["lost %"]] == ["0", cut_off, lost]
+    left = [row["agents left"], row["enemies left"], row["their health"]]
+    assert left == [agents, "3.0 marine", "135"]
+
+
+def test_what_is_left_is_of_battles_only(benchmark):
+    with pytest.raises(UsageError, match="--env-type smaclite"):
+        benchmark("left").BattleRecorder(make_env("lbf", "Foraging-5x5-2p-1f-v3"))
 
 
 def test_the_mixers_derivatives_are_those_of_the_agents(benchmark):

@@ -1,0 +1,168 @@
+"""The scoreboard: the recommended arguments on every map of SMAClite, as far as they were run.
+
+    python benchmark/run.py tasks --labels recommended && python benchmark/plot.py tasks
+    python benchmark/run.py maps && python benchmark/plot.py maps
+    python benchmark/scoreboard.py
+
+From the CSV files that plot.py has written it makes scoreboard.png (a panel for each map, and the
+performance profile over all of them) and scoreboard.md. Rows of older versions are left out.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import curves
+import gymnasium as gym
+import numpy as np
+import pandas as pd
+import tyro
+from common import REPO, usage_error
+from figures import draw_line, markdown, with_interval
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+from rliable.library import create_performance_profile
+from suites import OTHER_MAPS, SMACLITE, SUITES
+
+import smaclite_jit
+from smaclite_jit.arena import Arena
+
+RESULTS = REPO / "benchmark" / "results"
+VERSIONS = ("0.3.0",)  # whose scripts learn as today's
+N_COLUMNS = 6
+# Another QMIX on MMM, by this simulator: one seed (docs/scoreboard.md).
+PEER = "epymarl_mmm.csv"
+PEER_STEPS = 1_000_000  # the first of them, which are as many as ours
+HEAD = """\
+# Scoreboard
+
+![Battles won on the maps of SMAClite, and the performance profile over them](scoreboard.png)
+
+{total}
+
+"""
+
+
+@dataclass
+class Args:
+    results_dir: Path = RESULTS
+    """where the results go"""
+
+
+def read_summaries():
+    """What is known of each map with the recommended arguments, in the order of the maps."""
+    summaries = {}
+    for suite in ("tasks", "maps"):
+        lines = [line for line in SUITES[suite] if line.label == "recommended"]
+        results = curves.load(lines, RESULTS / f"{suite}.csv", RESULTS / f"{suite}_runs.csv")
+        results = {key: found for key, found in results.items() if found[0]["version"] in VERSIONS}
+        for line in dict.fromkeys(line for line, _ in results):
+            summaries[line.environment] = curves.Summary(line, results)
+    return [summaries[name] for name in (*SMACLITE, *OTHER_MAPS) if name in summaries]
+
+
+def scores_of(summaries):
+    """The shares of battles won over the last 5 % of each run: (seeds, maps)."""
+    parts = [summary.last_part() for summary in summaries]
+    num_seeds = min(map(len, parts))
+    return np.stack([part[:num_seeds] for part in parts], axis=1)
+
+
+def read_peer():
+    """The other QMIX's evaluations, and the mean of the last 5 % of the steps."""
+    peer = pd.read_csv(RESULTS / PEER)
+    peer = peer[peer.step <= PEER_STEPS]
+    return peer, peer[peer.step > 0.95 * PEER_STEPS].battle_won.mean()
+
+
+def draw(summaries, path):
+    """A panel for each map, and one for the performance profile."""
+    n_rows = -(-(len(summaries) + 1) // N_COLUMNS)  # rounded up
+    figure = Figure(figsize=(2.5 * N_COLUMNS, 2.1 * n_rows + 0.5), layout="constrained")
+    panels = figure.subplots(n_rows, N_COLUMNS, squeeze=False).flatten()
+    drawn = {}
+    for panel, summary in zip(panels, summaries):
+        style = {"color": "C0"}
+        name = "QMIX, recommended arguments"
+        drawn[name] = draw_line(panel, summary, curves.interquartile_mean, style)
+        if summary.line.environment == "MMM":
+            peer, _ = read_peer()
+            name = "EPyMARL's QMIX with its defaults, one seed, on MMM alone"
+            (drawn[name],) = panel.plot(peer.step, peer.battle_won, color="0.6", linewidth=1)
+        panel.set_title(summary.line.environment)
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        panel.set_ylim(-0.05, 1.05)
+        panel.grid(alpha=0.3)
+    for panel in panels[len(summaries) + 1 :]:
+        panel.remove()
+    panel = panels[len(summaries)]
+    thresholds = np.linspace(0, 1, 101)
+    np.random.seed(0)  # rliable's bootstrap draws from this generator
+    profile, intervals = create_performance_profile(
+        {"line": scores_of(summaries)}, thresholds, reps=curves.REPS
+    )
+    panel.step(thresholds, profile["line"], color="C0", where="post")
+    panel.fill_between(
+        thresholds, *intervals["line"], color="C0", alpha=0.2, linewidth=0, step="post"
+    )
+    panel.set_title(f"{len(summaries)} maps: runs above a share")
+    panel.set_ylim(-0.05, 1.05)
+    panel.grid(alpha=0.3)
+    figure.supxlabel("environment steps; in the last panel, share of battles won")
+    figure.supylabel("battles won; in the last panel, share of runs")
+    figure.legend(
+        drawn.values(), drawn, loc="outside upper center", ncols=len(drawn), frameon=False
+    )
+    figure.savefig(path, dpi=110)
+
+
+def row_of(summary):
+    """A row of the table."""
+    name = summary.line.environment
+    arena = Arena(smaclite_jit.MAPS[name])
+    reached = summary.reached()
+    steps = f"{reached[:, 0].mean():,.0f}" if len(reached) else "-"
+    speeds = [run["steps_per_second"] for run in summary.runs]
+    final, best = (summary.model_scores(model).mean() for model in ("final", "best"))
+    return {
+        "map": name,
+        "agents": arena.n_agents,
+        "enemies": arena.n_enemies,
+        "limit": gym.spec(f"smaclite_jit/{name}-v0").max_episode_steps,
+        "seeds": len(summary.seeds),
+        "last 5 %": with_interval(summary.last_part(), curves.interquartile_mean),
+        "seeds that reach 0.9": len(reached),
+        "after steps": steps,
+        "steps/s": f"{np.mean(speeds):,.0f}",
+        "100 episodes, final / best model": f"{final:.2f} / {best:.2f}",
+    }
+
+
+def make_page(summaries):
+    """The table, and what is missing, in markdown."""
+    iqm, low, high = curves.aggregate(scores_of(summaries))["IQM"]
+    ends = f"{iqm:.2f} [{low:.2f}, {high:.2f}]"
+    total = f"Interquartile mean over seeds and {len(summaries)} maps: {ends}."
+    names = [summary.line.environment for summary in summaries]
+    if "MMM" in names:
+        _, last = read_peer()
+        total += f" EPyMARL's one seed on MMM has {last:.2f} over its last 5 %."
+    page = HEAD.format(total=total) + markdown([row_of(summary) for summary in summaries])
+    missing = [name for name in (*SMACLITE, *OTHER_MAPS) if name not in names]
+    page += f"\nNot run yet: {', '.join(missing) or 'nothing'}.\n"
+    return page
+
+
+def main(args):
+    summaries = read_summaries()
+    if not summaries:
+        usage_error(
+            f"no runs of version {' or '.join(VERSIONS)} in the CSV files of tasks and maps"
+        )
+    args.results_dir.mkdir(parents=True, exist_ok=True)
+    draw(summaries, args.results_dir / "scoreboard.png")
+    (args.results_dir / "scoreboard.md").write_text(make_page(summaries))
+    print(f"Written: scoreboard.png and scoreboard.md in {args.results_dir}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args, description=__doc__))
