@@ -24,6 +24,7 @@ import torch
 from rliable import metrics
 from torch.utils.tensorboard import SummaryWriter
 
+import smaclite_jit
 from cleanmarl import UsageError
 from cleanmarl.env_wrappers import make_env
 from tests.helpers import CLOCK, ENVIRON, PZ, REPO, SCRIPTS, run_dir, run_here
@@ -319,6 +320,34 @@ def test_published_results_follow_from_their_csv(suite, tmp_path, plot):
         assert (RESULTS / name).read_bytes() == (tmp_path / name).read_bytes(), name
     runs = pd.read_csv(RESULTS / f"{suite}_runs.csv")
     assert not runs.commit.str.contains("dirty|unknown").any()
+
+
+def test_the_readmes_table_is_that_of_the_results():
+    def rows(path):
+        """The rows of the first table, without the intervals."""
+        page = re.sub(r" \[[^]]*\]", "", path.read_text())
+        _, table = page.split("| task | default | recommended |", 1)
+        return table.split("\n\n")[0].splitlines()[2:]
+
+    assert len(rows(REPO / "README.md")) == 11
+    assert rows(REPO / "README.md") == rows(RESULTS / "tasks.md")
+
+
+def test_the_scoreboard_follows_from_the_csv_files(tmp_path, benchmark):
+    board = benchmark("scoreboard")
+    board.main(board.Args(results_dir=tmp_path))
+    assert (tmp_path / "scoreboard.png").exists()
+    page = (tmp_path / "scoreboard.md").read_text()
+    assert page == (RESULTS / "scoreboard.md").read_text()
+    counted = {}  # runs of each map with the recommended arguments
+    for suite in ("tasks", "maps"):
+        if (RESULTS / f"{suite}_runs.csv").exists():
+            runs = pd.read_csv(RESULTS / f"{suite}_runs.csv", dtype={"version": str})
+            runs = runs[(runs.label == "recommended") & runs.version.isin(board.VERSIONS)]
+            counted |= dict(runs.groupby("environment").size())
+    for name in smaclite_jit.MAPS:
+        seeds = re.findall(rf"^\| {name} \| \d+ \| \d+ \| \d+ \| (\d) \|", page, re.MULTILINE)
+        assert list(map(int, seeds)) == ([counted[name]] if name in counted else [])
 
 
 TABLES = """
