@@ -25,8 +25,10 @@ def read_events(folder):
     """The curve in the event files below a folder, and the version of cleanmarl."""
     reader = SummaryReader(str(folder / "runs"), extra_columns={"wall_time"})
     events = reader.scalars
-    versions = reader.text.query("tag == 'version'").value
-    version = versions.iloc[0] if len(versions) else None  # of a script that does not say it
+    texts = reader.text
+    version = None  # of a script that does not say it
+    if not texts.empty and (texts.tag == "version").any():
+        version = texts.value[texts.tag == "version"].iloc[0]
     return bin_events(events, events["step"].max() / BINS), version
 
 

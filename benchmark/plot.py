@@ -111,9 +111,9 @@ def comparison(summaries):
     tasks = {}
     for summary in summaries:
         tasks.setdefault(summary.line.environment, []).append(summary)
+    columns = [*labels, *[f"steps, {label}" for label in labels]]
     rows = []
     for task, of_task in tasks.items():
-        columns = [*labels, *[f"steps, {label}" for label in labels]]
         row = {"task": task, **dict.fromkeys(columns, "-")}
         for summary in of_task:
             label = summary.line.label
@@ -121,14 +121,16 @@ def comparison(summaries):
             if summary.threshold is not None and len(summary.reached()):
                 # The mean of the seeds that have reached it.
                 row[f"steps, {label}"] = f"{summary.reached()[:, 0].mean():,.0f}"
-        row["version"] = " / ".join(dict.fromkeys(map(versions_of, of_task)))
+        versions = [versions_of(summary) for summary in of_task]
+        row["version"] = " / ".join(versions if len(set(versions)) > 1 else versions[:1])
         rows.append(row)
     return markdown(rows)
 
 
 def versions_of(summary):
     """The versions of cleanmarl that have made the runs of a line."""
-    return " ".join(dict.fromkeys(str(run["version"]) for run in summary.runs))
+    versions = [run.get("version") for run in summary.runs]
+    return " ".join(dict.fromkeys("-" if pd.isna(version) else version for version in versions))
 
 
 def results_of(summary):

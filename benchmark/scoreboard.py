@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import curves
-import gymnasium as gym
 import numpy as np
+import own_runs
 import pandas as pd
 import tyro
 from common import REPO, usage_error
@@ -61,10 +61,9 @@ def read_summaries():
 
 
 def scores_of(summaries):
-    """The shares of battles won over the last 5 % of each run: (seeds, maps)."""
-    parts = [summary.last_part() for summary in summaries]
-    num_seeds = min(map(len, parts))
-    return np.stack([part[:num_seeds] for part in parts], axis=1)
+    """Shares of battles won over the last 5 %: (seeds, maps), with the fewest seeds of a map."""
+    parts = {summary.line.environment: summary.last_part() for summary in summaries}
+    return own_runs.matrix(parts, list(parts))
 
 
 def read_peer():
@@ -118,37 +117,39 @@ def draw(summaries, path):
 def row_of(summary):
     """A row of the table."""
     name = summary.line.environment
-    arena = Arena(smaclite_jit.MAPS[name])
+    battle_map = smaclite_jit.MAPS[name]
+    arena = Arena(battle_map)
     reached = summary.reached()
     steps = f"{reached[:, 0].mean():,.0f}" if len(reached) else "-"
     speeds = [run["steps_per_second"] for run in summary.runs]
     final, best = (summary.model_scores(model).mean() for model in ("final", "best"))
+    models = "-" if np.isnan(final + best) else f"{final:.2f} / {best:.2f}"
     return {
         "map": name,
         "agents": arena.n_agents,
         "enemies": arena.n_enemies,
-        "limit": gym.spec(f"smaclite_jit/{name}-v0").max_episode_steps,
+        "limit": battle_map.episode_limit,
         "seeds": len(summary.seeds),
         "last 5 %": with_interval(summary.last_part(), curves.interquartile_mean),
         "seeds that reach 0.9": len(reached),
         "after steps": steps,
         "steps/s": f"{np.mean(speeds):,.0f}",
-        "100 episodes, final / best model": f"{final:.2f} / {best:.2f}",
+        "100 episodes, final / best model": models,
     }
 
 
 def make_page(summaries):
     """The table, and what is missing, in markdown."""
-    iqm, low, high = curves.aggregate(scores_of(summaries))["IQM"]
-    ends = f"{iqm:.2f} [{low:.2f}, {high:.2f}]"
-    total = f"Interquartile mean over seeds and {len(summaries)} maps: {ends}."
+    scores = scores_of(summaries)
+    iqm = "{:.2f} [{:.2f}, {:.2f}]".format(*curves.aggregate(scores)["IQM"])
+    total = f"Interquartile mean over {len(scores)} seeds and {len(summaries)} maps: {iqm}."
     names = [summary.line.environment for summary in summaries]
     if "MMM" in names:
         _, last = read_peer()
-        total += f" EPyMARL's one seed on MMM has {last:.2f} over its last 5 %."
+        total += f" EPyMARL's one seed on MMM has {last:.2f} from step 950,000 to a million."
     page = HEAD.format(total=total) + markdown([row_of(summary) for summary in summaries])
     missing = [name for name in (*SMACLITE, *OTHER_MAPS) if name not in names]
-    page += f"\nNot run yet: {', '.join(missing) or 'nothing'}.\n"
+    page += f"\nNot run yet with {' or '.join(VERSIONS)}: {', '.join(missing) or 'nothing'}.\n"
     return page
 
 

@@ -15,8 +15,8 @@ from collections import Counter
 import numpy as np
 from loops import Recorder, load_team, percent, print_rows
 
+import smaclite_jit
 from cleanmarl import UsageError
-from cleanmarl.env_wrappers import SMACliteEnv
 
 
 class BattleRecorder(Recorder):
@@ -24,9 +24,10 @@ class BattleRecorder(Recorder):
 
     def __init__(self, env):
         super().__init__(env)
-        if not isinstance(env.unwrapped, SMACliteEnv):
+        battle = getattr(env.unwrapped, "battle", None)
+        if not isinstance(battle, smaclite_jit.SMACliteEnv):
             raise UsageError("this is for runs on SMAClite, --env-type smaclite")
-        self.battle = env.unwrapped.battle
+        self.battle = battle
 
     def step(self, actions):
         outcome = super().step(actions)
@@ -52,16 +53,16 @@ def play(run, args):
             left.append([(units["alive"] & ~is_enemy).sum(), health])
             kinds.update(arena.unit_names[i].lower() for i in np.flatnonzero(enemies))
     won, cut_off = np.array(ends, bool).T
-    agents, health = np.mean(left, axis=0) if left else (np.nan, np.nan)
+    agents, health = np.mean(left, axis=0) if left else (0, 0)
     means = [f"{count / len(left):.1f} {kind}" for kind, count in kinds.most_common()]
     return cells | {
         "episodes": args.episodes,
         "won %": percent(won),
         "cut off %": percent(cut_off),
         "lost %": percent(~won & ~cut_off),
-        "agents left": f"{agents:.1f}",
+        "agents left": f"{agents:.1f}" if left else "",
         "enemies left": ", ".join(means),
-        "their health": f"{health:.0f}",
+        "their health": f"{health:.0f}" if left else "",
     }
 
 
