@@ -121,16 +121,16 @@ def row_of(summary):
     arena = Arena(battle_map)
     reached = summary.reached()
     steps = f"{reached[:, 0].mean():,.0f}" if len(reached) else "-"
+    last_part = with_interval(summary.last_part(), curves.interquartile_mean)
     speeds = [run["steps_per_second"] for run in summary.runs]
     final, best = (summary.model_scores(model).mean() for model in ("final", "best"))
     models = "-" if np.isnan(final + best) else f"{final:.2f} / {best:.2f}"
     return {
         "map": name,
-        "agents": arena.n_agents,
-        "enemies": arena.n_enemies,
+        "agents / enemies": f"{arena.n_agents} / {arena.n_enemies}",
         "limit": battle_map.episode_limit,
         "seeds": len(summary.seeds),
-        "last 5 %": with_interval(summary.last_part(), curves.interquartile_mean),
+        "last 5 %": last_part.replace(" ", "\N{NO-BREAK SPACE}"),
         "seeds that reach 0.9": len(reached),
         "after steps": steps,
         "steps/s": f"{np.mean(speeds):,.0f}",
