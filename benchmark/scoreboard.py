@@ -75,9 +75,11 @@ def read_peer():
 
 def draw(summaries, path):
     """A panel for each map, and one for the performance profile."""
-    n_rows = -(-(len(summaries) + 1) // N_COLUMNS)  # rounded up
-    figure = Figure(figsize=(2.5 * N_COLUMNS, 2.1 * n_rows + 0.5), layout="constrained")
-    panels = figure.subplots(n_rows, N_COLUMNS, squeeze=False).flatten()
+    n_columns = min(N_COLUMNS, len(summaries) + 1)
+    n_rows = -(-(len(summaries) + 1) // n_columns)  # rounded up
+    size = (max(2.5 * n_columns, 8), 2.1 * n_rows + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).flatten()
     drawn = {}
     for panel, summary in zip(panels, summaries):
         style = {"color": "C0"}
@@ -103,11 +105,13 @@ def draw(summaries, path):
     panel.fill_between(
         thresholds, *intervals["line"], color="C0", alpha=0.2, linewidth=0, step="post"
     )
-    panel.set_title(f"{len(summaries)} maps: runs above a share")
+    panel.set_title("all maps")
+    panel.set_xlabel("battles won")
+    panel.set_ylabel("share of runs above")
     panel.set_ylim(-0.05, 1.05)
     panel.grid(alpha=0.3)
-    figure.supxlabel("environment steps; in the last panel, share of battles won")
-    figure.supylabel("battles won; in the last panel, share of runs")
+    figure.supxlabel("environment steps")
+    figure.supylabel("battles won")
     figure.legend(
         drawn.values(), drawn, loc="outside upper center", ncols=len(drawn), frameon=False
     )
@@ -142,7 +146,8 @@ def make_page(summaries):
     """The table, and what is missing, in markdown."""
     scores = scores_of(summaries)
     iqm = "{:.2f} [{:.2f}, {:.2f}]".format(*curves.aggregate(scores)["IQM"])
-    total = f"Interquartile mean over {len(scores)} seeds and {len(summaries)} maps: {iqm}."
+    counts = f"maps: {len(summaries)}, seeds of each: {len(scores)}"
+    total = f"Interquartile mean over maps and seeds: {iqm} ({counts})."
     names = [summary.line.environment for summary in summaries]
     if "MMM" in names:
         _, last = read_peer()
