@@ -47,7 +47,7 @@ def draw_line(panel, summary, statistic, style):
     evaluated = ~np.isnan(summary.scores).any(axis=0)  # all of the seeds
     steps = summary.steps[evaluated]
     middle, low, high = curves.estimate(summary.scores[:, evaluated], statistic)
-    marker = "o" if len(steps) == 1 else ""  # a line of one point is not seen
+    marker = "o" if len(steps) == 1 else None  # a line of one point is not seen
     (line,) = panel.plot(steps, middle, marker=marker, **style)
     panel.fill_between(steps, low, high, color=style["color"], alpha=0.2, linewidth=0)
     return line
