@@ -47,7 +47,7 @@ def bin_events(events, width):
 
 def describe_run(status, version, curve, evaluation):
     """What is known of a run: a line of <suite>_runs.csv."""
-    packages = [f"{name}={version}" for name, version in status["packages"].items()]
+    packages = [f"{name}={number}" for name, number in status["packages"].items()]
     steps = curve["step"].iloc[-1]
     run = {
         "command": status["command"],
