@@ -84,7 +84,8 @@ def write_whole(path, data):
 def say_at_the_end(lines):
     """Print the last lines of a run. Nobody may be there to read them any more."""
     try:
-        print(*lines, sep="\n", flush=True)
+        for line in lines:
+            print(line, flush=True)
     except OSError:  # the terminal is closed, or the program behind a pipe has ended
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 

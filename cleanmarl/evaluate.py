@@ -235,8 +235,10 @@ def run(args):
         "return": describe([result["eval/ep_reward"] for result in results]),
         "length": describe([result["eval/ep_length"] for result in results]),
     }
-    if "eval/battle_won" in results[0]:
-        figures["battles_won"] = describe_wins([result["eval/battle_won"] for result in results])
+    if any("eval/battle_won" in result for result in results):
+        # One that does not tell is not won.
+        won = [result.get("eval/battle_won", 0) for result in results]
+        figures["battles_won"] = describe_wins(won)
     return figures
 
 
@@ -307,8 +309,8 @@ def over_runs(played):
     same = ("script", "env_type", "env_name", "seed", "num_episodes")
     figures = {"num_runs": len(played), **{name: played[0][name] for name in same}}
     for name in ("return", "length", "battles_won"):
-        if name in played[0]:
-            means = [of_run[name]["mean"] for of_run in played]
+        if any(name in of_run for of_run in played):
+            means = [of_run[name]["mean"] if name in of_run else 0 for of_run in played]
             row = describe(means, FEWEST_RUNS, ddof=1)
             row["runs"] = row.pop("episodes")
             figures[name] = row

@@ -282,7 +282,7 @@ def soft_update(target_parameters, parameters, polyak):
         target.lerp_(online, polyak)
 
 
-@keep_random_state()  # of environments that draw from the global generators
+@keep_random_state()  # so that more or fewer evaluations leave the training as it is
 @torch.inference_mode()
 def evaluate(env, q_network, num_episodes):
     """Play greedy episodes. Returns the metrics of the group `eval`."""
@@ -305,7 +305,7 @@ def evaluate(env, q_network, num_episodes):
             battles_won.append(info["battle_won"])
     metrics = {"eval/ep_reward": np.mean(returns), "eval/ep_length": np.mean(lengths)}
     if battles_won:
-        metrics["eval/battle_won"] = np.mean(battles_won)
+        metrics["eval/battle_won"] = sum(battles_won) / num_episodes  # not told: not won
     metrics["eval/std_ep_reward"] = np.std(returns)
     return metrics
 
@@ -428,10 +428,10 @@ if __name__ == "__main__":
     episode_limit = eval_env.unwrapped.max_episode_steps
     report_short_run(args, episode_limit)
 
-    # Generators of the run's own: environments may seed the global ones. From the seed alone NumPy
+    # A generator of the run's own: environments may seed the global ones. From the seed alone NumPy
     # would make the generator that the environment has.
     rng = np.random.default_rng([args.seed, 1])  # of exploration and replay
-    torch.manual_seed(args.seed)  # of the initial weights
+    torch.manual_seed(args.seed)  # again, for the initial weights: environments may have drawn
 
     # Networks
     n_agents, obs_dim = eval_env.observation_space["obs"].shape
@@ -515,8 +515,8 @@ if __name__ == "__main__":
     episode = defaultdict(list)
     # disable=None: no bar where stderr is no terminal, only the lines of the evaluations
     progress = tqdm(total=args.total_timesteps, unit="step", disable=None)
-    # Acting is too small for more than one thread, and so are updates on fewer than 4,000
-    # observations.
+    # Acting is too small for more than one thread, and so is learning from a batch of fewer than
+    # 4,000 observations.
     num_threads = torch.get_num_threads()  # all cores, or OMP_NUM_THREADS
     torch.set_num_threads(1)
     try:
@@ -556,7 +556,7 @@ if __name__ == "__main__":
                     battles_won.append(info["battle_won"])
                 episode = defaultdict(list)
                 obs, _ = env.reset()
-                on_signals(stop)  # again: an environment may have its own, or hold one back
+                on_signals(stop)  # again: an environment may have replaced or swallowed it
 
                 # Learn, as soon as the buffer holds a batch and then every train_freq episodes
                 has_batch = num_episodes >= args.batch_size
@@ -597,8 +597,8 @@ if __name__ == "__main__":
                 writer.add_scalar("rollout/num_episodes", num_episodes, global_step)
                 shown = {"ep_reward": np.mean(returns), "ep_length": np.mean(lengths)}
                 if battles_won:
-                    writer.add_scalar("rollout/battle_won", np.mean(battles_won), global_step)
-                    shown["battle_won"] = np.mean(battles_won)
+                    shown["battle_won"] = sum(battles_won) / len(returns)
+                    writer.add_scalar("rollout/battle_won", shown["battle_won"], global_step)
                 progress.set_postfix(shown, refresh=False)
                 for tag, values in train_metrics.items():
                     writer.add_scalar(tag, np.mean(values), global_step)
@@ -615,15 +615,18 @@ if __name__ == "__main__":
                 last_eval = num_episodes
                 for tag, value in metrics.items():
                     writer.add_scalar(tag, value, global_step)
+                if "eval/battle_won" in metrics and score_tag != "eval/battle_won":
+                    score_tag = "eval/battle_won"
+                    best_score = -math.inf  # a return until now
+                # float32, so that rounding errors decide no tie
+                score = np.float32(metrics.get(score_tag, 0))
                 line = f"step {global_step:9,d}  reward {metrics['eval/ep_reward']:.2f}"
                 line += f"  length {metrics['eval/ep_length']:.1f}"
                 if "eval/battle_won" in metrics:
                     line += f"  won {metrics['eval/battle_won']:.2f}"
-                    score_tag = "eval/battle_won"
                 steps_per_second = global_step / (time.perf_counter() - start_time)
                 progress.write(f"{line}  {steps_per_second:,.0f} steps/s")
                 sys.stdout.flush()  # a file has the line at once
-                score = np.float32(metrics[score_tag])  # so that rounding errors decide no tie
                 if score >= best_score:  # the later one wins a tie
                     if args.save_model:
                         save("best_model.pt")
@@ -651,10 +654,11 @@ if __name__ == "__main__":
                 ended = f"{num_episodes} of --batch-size {args.batch_size} episodes ended"
                 lines.append(f"no update: {ended}")
             # The final team may have learnt more since, or its file may be missing.
-            is_evaluated = last_eval == num_episodes and (run_dir / "model.pt").exists()
-            is_best = is_evaluated and score == best_score
-            if num_updates > 0 and (is_best or (run_dir / "best_model.pt").exists()):
-                play = play_command(run_dir, __file__, args, best=not is_best)
+            has_final = (run_dir / "model.pt").exists()
+            has_best = (run_dir / "best_model.pt").exists()
+            is_best = has_final and last_eval == num_episodes and score == best_score
+            if num_updates > 0 and (has_final or has_best):
+                play = play_command(run_dir, __file__, args, best=has_best and not is_best)
                 lines.append(f"the better team: {play}")
             say_at_the_end(lines)
             on_signals(signal.SIG_DFL)  # nothing is left to lose

@@ -341,12 +341,21 @@ def test_the_last_line_is_a_command_that_works(case, tmp_path, monkeypatch, capf
     assert stop.value.code == 0, capfd.readouterr().err
 
 
-def test_an_interrupted_run_points_to_its_best_model(tmp_path, monkeypatch, capfd):
-    # It has gone on learning since the last evaluation.
-    args = (*PZ, "interrupting", *words("--batch-size 1 --eval-steps 1 --num-eval-ep 5"))
+@pytest.mark.parametrize(
+    ("eval_steps", "flag"),
+    [
+        (1, " --best"),  # it has gone on learning since the last evaluation
+        (50, ""),  # there was no evaluation yet
+    ],
+)
+def test_an_interrupted_run_points_to_a_model(eval_steps, flag, tmp_path, monkeypatch, capfd):
+    args = (*PZ, "interrupting", "--eval-steps", eval_steps)
+    args += words("--batch-size 1 --num-eval-ep 5")
     with pytest.raises(SystemExit):
         run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
-    assert " --best " in capfd.readouterr().out.splitlines()[-1]
+    last_line = capfd.readouterr().out.splitlines()[-1]
+    command = f"the better team: python -m cleanmarl.evaluate {run_dir(tmp_path)}{flag}"
+    assert last_line == f"{command} --env-family tests.envs --env-name interrupting"
 
 
 def test_the_last_line_names_no_model_that_was_not_saved(tmp_path, monkeypatch, capfd):

@@ -331,6 +331,16 @@ def test_episodes_have_the_limit_of_the_run(limit, length, figures, tmp_path):
     assert figures(run, *CLOCK_NAMED)["length"]["episodes"] == [length, length]
 
 
+def test_an_episode_that_does_not_tell_is_not_won(figures, tmp_path, monkeypatch):
+    run = save(tmp_path / "run", CLOCK)
+    monkeypatch.setattr(clock, "parallel_env", foreign.TellsOnlySuccess)
+    found = figures(run, *CLOCK_NAMED)["battles_won"]
+    assert sorted(found["episodes"]) == [False, True]
+    env = make_env("pz", "clock", "tests.envs")
+    q_network = module("qmix").QNetwork(8, 3, 16, 1)
+    assert module("qmix").evaluate(env, q_network, 4)["eval/battle_won"] == 0.5
+
+
 def test_environments_that_want_a_seed(figures, tmp_path, monkeypatch):
     run = save(tmp_path / "run", CLOCK)
     monkeypatch.setattr(clock, "parallel_env", foreign.WantsSeed)

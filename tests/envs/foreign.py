@@ -164,6 +164,19 @@ class TellsSuccess(StepResults):
         return infos
 
 
+class TellsOnlySuccess(StepResults):
+    """Every other episode is a success and tells it, the others tell nothing."""
+
+    num_resets = 0
+
+    def reset(self, seed=None, options=None):
+        self.num_resets += 1
+        return super().reset(seed, options)
+
+    def infos(self, values):
+        return {agent: {"is_success": True} if self.num_resets % 2 else {} for agent in values}
+
+
 class NotANumber(StepResults):
     """What is observed after the reset is not a number."""
 
