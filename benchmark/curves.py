@@ -74,7 +74,7 @@ def read_runs(lines, root):
     """All finished runs of a suite: (line, seed) -> (what is known of the run, its curve)."""
     results = {}
     for line in lines:
-        folders = line.folder(root, 0).parent.glob("seed*")
+        folders = line.folder(root, 0).parent.glob("seed*[0-9]")
         for seed in sorted(int(folder.name.removeprefix("seed")) for folder in folders):
             folder = line.folder(root, seed)
             if not is_finished(line, folder, seed):

@@ -35,14 +35,16 @@ IMPROVEMENT = """
 
 How probable it is that a run of one line has a higher score over its last 5 % than a run of the \
 other, a tie counting half: the mean over the tasks of both [95% stratified bootstrap interval]. \
-A task counts where both lines have several seeds and as many steps.
+A task counts where both lines have several seeds and as many steps, and all tasks of a line with \
+as many seeds as the one that has fewest.
 
 """
 AGGREGATE = """
 ## Over the tasks
 
 The last 5 % over {tasks} together. Battles won count as they are, returns from 0, the lowest of \
-all runs of a task here, to 1, the highest. A task in which all returns are equal is left out.
+all runs of a task here, to 1, the highest. A task in which all returns are equal is left out, and \
+all tasks of a line count with as many seeds as the one that has fewest.
 
 """
 

@@ -36,8 +36,8 @@ HEAD = """\
 
 """
 COMPARISON = """\
-Interquartile mean over the seeds of the last 5 % of each run [95% interval], and steps until 0.9 \
-of the battles or 0.8 of the food are reached.
+Interquartile mean over the seeds of the last 5 % of each run [95% interval], and steps until what \
+is worth reaching is reached (the figure in brackets, in the table below).
 
 """
 EXPLANATION = """\
@@ -266,9 +266,10 @@ def write_suite(args, suite, lines):
 def main(args):
     suites = read_suites(args.suites)
     if len(args.what) == 1 and args.what[0] in suites:
-        if args.beside or args.label:
+        if args.beside or args.label or args.until < math.inf or args.statistic != "iqm":
             hint = f"give their folder, benchmark/runs/{args.what[0]}"
-            usage_error(f"--beside and --label are for runs of your own: {hint}")
+            names = "--beside, --label, --until and --statistic"
+            usage_error(f"{names} are for runs of your own: {hint}")
         write_suite(args, args.what[0], suites[args.what[0]])
         return
     for path in args.what:

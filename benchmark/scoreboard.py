@@ -5,7 +5,8 @@
     python benchmark/scoreboard.py
 
 From the CSV files that plot.py has written it makes scoreboard.png (a panel for each map, and the
-performance profile over all of them) and scoreboard.md. Rows of older versions are left out.
+performance profile over all of them) and scoreboard.md. Rows of older versions are left out, and
+maps that lack a seed.
 """
 
 from dataclasses import dataclass
@@ -55,13 +56,14 @@ def read_summaries():
         lines = [line for line in SUITES[suite] if line.label == "recommended"]
         results = curves.load(lines, RESULTS / f"{suite}.csv", RESULTS / f"{suite}_runs.csv")
         results = {key: found for key, found in results.items() if found[0]["version"] in VERSIONS}
-        for line in dict.fromkeys(line for line, _ in results):
-            summaries[line.environment] = curves.Summary(line, results)
+        for line in lines:
+            if all((line, seed) in results for seed in line.seeds):
+                summaries[line.environment] = curves.Summary(line, results)
     return [summaries[name] for name in (*SMACLITE, *OTHER_MAPS) if name in summaries]
 
 
 def scores_of(summaries):
-    """Shares of battles won over the last 5 %: (seeds, maps), with the fewest seeds of a map."""
+    """Shares of battles won over the last 5 %: (seeds, maps)."""
     parts = {summary.line.environment: summary.last_part() for summary in summaries}
     return own_runs.matrix(parts, list(parts))
 
@@ -162,7 +164,7 @@ def main(args):
     summaries = read_summaries()
     if not summaries:
         usage_error(
-            f"no runs of version {' or '.join(VERSIONS)} in the CSV files of tasks and maps"
+            f"no map has all runs of version {' or '.join(VERSIONS)} in the CSV files"
         )
     args.results_dir.mkdir(parents=True, exist_ok=True)
     draw(summaries, args.results_dir / "scoreboard.png")

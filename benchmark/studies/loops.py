@@ -22,7 +22,7 @@ import tyro
 
 from cleanmarl import UsageError
 from cleanmarl.env_wrappers import make_env
-from cleanmarl.evaluate import load_run, load_script
+from cleanmarl.evaluate import build_q_network, load_run, load_script
 
 sys.path.append(str(Path(__file__).parent.parent))  # benchmark
 from common import add_row, usage_error
@@ -91,16 +91,10 @@ def load_team(run, args, recorder=Recorder, render_mode=None):
     path, saved = load_run(run)
     module = load_script(saved["script"], args.script)
     trained = saved["args"]
-    family = trained["env_family"]
-    agent_ids = trained["agent_ids"]
-    env = make_env(
-        trained["env_type"], trained["env_name"], family, agent_ids, render_mode=render_mode
-    )
+    names = ("env_type", "env_name", "env_family", "agent_ids", "max_episode_steps")
+    env = make_env(**{name: trained[name] for name in names}, render_mode=render_mode)
     env = recorder(env)
-    _, obs_dim = env.observation_space["obs"].shape
-    _, n_actions = env.observation_space["avail_actions"].shape
-    q_network = module.QNetwork(obs_dim, n_actions, trained["hidden_dim"], trained["num_layers"])
-    q_network.load_state_dict(saved["q_network"])
+    q_network = build_q_network(module, saved, env)
     cells = {
         "environment": trained["env_name"],
         "script": saved["script"],
@@ -111,17 +105,30 @@ def load_team(run, args, recorder=Recorder, render_mode=None):
     return module, env, q_network, saved, cells
 
 
-def play(run, args):
-    """Play greedy episodes. Returns a row of the table."""
-    module, env, q_network, saved, cells = load_team(run, args)
-    n_agents, n_actions = env.observation_space["avail_actions"].shape
+def load_mixer(module, saved, env):
+    """Load a run's mixer."""
+    n_agents, _ = env.observation_space["obs"].shape
     (state_dim,) = env.observation_space["state"].shape
     mixer = module.Mixer(n_agents, state_dim, saved["args"]["hyper_dim"])
     mixer.load_state_dict(saved["mixer"])
-    q_values = []  # of each step of an episode, as they leave the network
+    return mixer
+
+
+def record_values(q_network, env):
+    """A list to which each step adds the network's output: (n_agents, n_actions)."""
+    shape = env.observation_space["avail_actions"].shape
+    q_values = []
     q_network.head.register_forward_hook(
-        lambda head, inputs, output: q_values.append(output.view(n_agents, n_actions))
+        lambda head, inputs, output: q_values.append(output.view(shape).clone())
     )
+    return q_values
+
+
+def play(run, args):
+    """Play greedy episodes. Returns a row of the table."""
+    module, env, q_network, saved, cells = load_team(run, args)
+    mixer = load_mixer(module, saved, env)
+    q_values = record_values(q_network, env)
     episodes = []
     for _ in range(args.episodes):
         q_values.clear()

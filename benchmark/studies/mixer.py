@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from loops import Recorder, load_team, usage_error
+from loops import Recorder, load_mixer, load_team, record_values, usage_error
 from matplotlib.figure import Figure
 
 from cleanmarl import UsageError
@@ -56,11 +56,7 @@ class FrameRecorder(Recorder):
 
 def play(module, env, q_network, seed):
     """Play a greedy episode. Returns the best available value of each agent: (time, n_agents)."""
-    n_agents, n_actions = env.observation_space["avail_actions"].shape
-    q_values = []  # of each step, as they leave the network
-    q_network.head.register_forward_hook(
-        lambda head, inputs, output: q_values.append(output.view(n_agents, n_actions).clone())
-    )
+    q_values = record_values(q_network, env)
     env.next_seed = seed
     module.evaluate(env, q_network, 1)
     available = torch.as_tensor(np.array(env.avail_actions))  # (time, n_agents, n_actions)
@@ -133,10 +129,7 @@ if __name__ == "__main__":
         module, env, q_network, saved, _ = load_team(args.run, args, FrameRecorder, "rgb_array")
     except UsageError as error:
         usage_error(error)
-    n_agents, _ = env.observation_space["avail_actions"].shape
-    (state_dim,) = env.observation_space["state"].shape
-    mixer = module.Mixer(n_agents, state_dim, saved["args"]["hyper_dim"])
-    mixer.load_state_dict(saved["mixer"])
+    mixer = load_mixer(module, saved, env)
     q_values = play(module, env, q_network, args.seed)
     q_total, derivatives = mix(mixer, q_values, torch.as_tensor(np.array(env.states)))
     returns = None
