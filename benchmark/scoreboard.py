@@ -163,9 +163,7 @@ def make_page(summaries):
 def main(args):
     summaries = read_summaries()
     if not summaries:
-        usage_error(
-            f"no map has all runs of version {' or '.join(VERSIONS)} in the CSV files"
-        )
+        usage_error(f"no map has all runs of version {' or '.join(VERSIONS)} in the CSV files")
     args.results_dir.mkdir(parents=True, exist_ok=True)
     draw(summaries, args.results_dir / "scoreboard.png")
     (args.results_dir / "scoreboard.md").write_text(make_page(summaries))
