@@ -139,7 +139,7 @@ def row_of(summary):
         "last 5 %": last_part.replace(" ", "\N{NO-BREAK SPACE}"),
         "seeds that reach 0.9": len(reached),
         "after steps": steps,
-        "steps/s": f"{np.mean(speeds):,.0f}",
+        "steps/s": f"{np.median(speeds):,.0f}",
         "100 episodes, final / best model": models,
     }
 
