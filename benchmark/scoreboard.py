@@ -1,12 +1,13 @@
-"""The scoreboard: the recommended arguments on every map of SMAClite, as far as they were run.
+"""The scoreboard: QMIX on every map of SMAClite, as far as it was run.
 
     python benchmark/run.py tasks --labels recommended && python benchmark/plot.py tasks
     python benchmark/run.py maps && python benchmark/plot.py maps
     python benchmark/scoreboard.py
 
 From the CSV files that plot.py has written it makes scoreboard.png (a panel for each map, and the
-performance profile over all of them) and scoreboard.md. Rows of older versions are left out, and
-maps that lack a seed.
+performance profile over all of them) and scoreboard.md: the maps with the recommended arguments,
+and the default ones beside them where they were run. Rows of older versions are left out, and lines
+that lack a seed.
 """
 
 from dataclasses import dataclass
@@ -49,22 +50,22 @@ class Args:
     """where the results go"""
 
 
-def read_summaries():
-    """What is known of each map with the recommended arguments, in the order of the maps."""
+def read_summaries(label):
+    """What is known of each map with these arguments, by its name, in the order of the maps."""
     summaries = {}
     for suite in ("tasks", "maps"):
-        lines = [line for line in SUITES[suite] if line.label == "recommended"]
+        lines = [line for line in SUITES[suite] if line.label == label]
         results = curves.load(lines, RESULTS / f"{suite}.csv", RESULTS / f"{suite}_runs.csv")
         results = {key: found for key, found in results.items() if found[0]["version"] in VERSIONS}
         for line in lines:
             if all((line, seed) in results for seed in line.seeds):
                 summaries[line.environment] = curves.Summary(line, results)
-    return [summaries[name] for name in (*SMACLITE, *OTHER_MAPS) if name in summaries]
+    return {name: summaries[name] for name in (*SMACLITE, *OTHER_MAPS) if name in summaries}
 
 
 def scores_of(summaries):
     """Shares of battles won over the last 5 %: (seeds, maps)."""
-    parts = {summary.line.environment: summary.last_part() for summary in summaries}
+    parts = {name: summary.last_part() for name, summary in summaries.items()}
     return own_runs.matrix(parts, list(parts))
 
 
@@ -75,7 +76,7 @@ def read_peer():
     return peer, peer[peer.step > 0.95 * PEER_STEPS].battle_won.mean()
 
 
-def draw(summaries, path):
+def draw(summaries, defaults, path):
     """A panel for each map, and one for the performance profile."""
     n_columns = min(N_COLUMNS, len(summaries) + 1)
     n_rows = -(-(len(summaries) + 1) // n_columns)  # rounded up
@@ -83,15 +84,17 @@ def draw(summaries, path):
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(n_rows, n_columns, squeeze=False).flatten()
     drawn = {}
-    for panel, summary in zip(panels, summaries):
-        style = {"color": "C0"}
-        name = "QMIX, recommended arguments"
-        drawn[name] = draw_line(panel, summary, curves.interquartile_mean, style)
-        if summary.line.environment == "MMM":
+    for panel, (name, summary) in zip(panels, summaries.items()):
+        lines = {"QMIX, recommended arguments": (summary, {"color": "C0"})}
+        if name in defaults:
+            lines["default arguments"] = (defaults[name], {"color": "C1", "linestyle": "--"})
+        for label, (of_line, style) in lines.items():
+            drawn[label] = draw_line(panel, of_line, curves.interquartile_mean, style)
+        if name == "MMM":
             peer, _ = read_peer()
-            name = "EPyMARL's QMIX with its defaults, one seed, on MMM alone"
-            (drawn[name],) = panel.plot(peer.step, peer.battle_won, color="0.6", linewidth=1)
-        panel.set_title(summary.line.environment)
+            label = "EPyMARL's QMIX with its defaults, one seed, on MMM alone"
+            (drawn[label],) = panel.plot(peer.step, peer.battle_won, color="0.6", linewidth=1)
+        panel.set_title(name)
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.set_ylim(-0.05, 1.05)
         panel.grid(alpha=0.3)
@@ -120,14 +123,18 @@ def draw(summaries, path):
     figure.savefig(path, dpi=110)
 
 
-def row_of(summary):
-    """A row of the table."""
-    name = summary.line.environment
+def last_part_of(summary):
+    """The last 5 %, which must not break within a cell."""
+    last_part = with_interval(summary.last_part(), curves.interquartile_mean)
+    return last_part.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def row_of(name, summary, default):
+    """A row of the table. `default` is None where the default arguments were not run."""
     battle_map = smaclite_jit.MAPS[name]
     arena = Arena(battle_map)
     reached = summary.reached()
     steps = f"{reached[:, 0].mean():,.0f}" if len(reached) else "-"
-    last_part = with_interval(summary.last_part(), curves.interquartile_mean)
     speeds = [run["steps_per_second"] for run in summary.runs]
     final, best = (summary.model_scores(model).mean() for model in ("final", "best"))
     models = "-" if np.isnan(final + best) else f"{final:.2f} / {best:.2f}"
@@ -136,7 +143,8 @@ def row_of(summary):
         "agents / enemies": f"{arena.n_agents} / {arena.n_enemies}",
         "limit": battle_map.episode_limit,
         "seeds": len(summary.seeds),
-        "last 5 %": last_part.replace(" ", "\N{NO-BREAK SPACE}"),
+        "last 5 %": last_part_of(summary),
+        "last 5 %, default": last_part_of(default) if default else "-",
         "seeds that reach 0.9": len(reached),
         "after steps": steps,
         "steps/s": f"{np.median(speeds):,.0f}",
@@ -144,29 +152,32 @@ def row_of(summary):
     }
 
 
-def make_page(summaries):
+def make_page(summaries, defaults):
     """The table, and what is missing, in markdown."""
     scores = scores_of(summaries)
     iqm = "{:.2f} [{:.2f}, {:.2f}]".format(*curves.aggregate(scores)["IQM"])
     counts = f"maps: {len(summaries)}, seeds of each: {len(scores)}"
-    total = f"Interquartile mean over maps and seeds: {iqm} ({counts})."
-    names = [summary.line.environment for summary in summaries]
-    if "MMM" in names:
+    total = (
+        f"Interquartile mean of the recommended arguments over maps and seeds: {iqm} ({counts})."
+    )
+    if "MMM" in summaries:
         _, last = read_peer()
         total += f" EPyMARL's one seed on MMM has {last:.2f} from step 950,000 to a million."
-    page = HEAD.format(total=total) + markdown([row_of(summary) for summary in summaries])
-    missing = [name for name in (*SMACLITE, *OTHER_MAPS) if name not in names]
+    rows = [row_of(name, summary, defaults.get(name)) for name, summary in summaries.items()]
+    page = HEAD.format(total=total) + markdown(rows)
+    missing = [name for name in (*SMACLITE, *OTHER_MAPS) if name not in summaries]
     page += f"\nNot run yet with {' or '.join(VERSIONS)}: {', '.join(missing) or 'nothing'}.\n"
     return page
 
 
 def main(args):
-    summaries = read_summaries()
+    summaries = read_summaries("recommended")
+    defaults = read_summaries("default")
     if not summaries:
         usage_error(f"no map has all runs of version {' or '.join(VERSIONS)} in the CSV files")
     args.results_dir.mkdir(parents=True, exist_ok=True)
-    draw(summaries, args.results_dir / "scoreboard.png")
-    (args.results_dir / "scoreboard.md").write_text(make_page(summaries))
+    draw(summaries, defaults, args.results_dir / "scoreboard.png")
+    (args.results_dir / "scoreboard.md").write_text(make_page(summaries, defaults))
     print(f"Written: scoreboard.png and scoreboard.md in {args.results_dir}")
 
 

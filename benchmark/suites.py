@@ -107,7 +107,11 @@ def task_lines(tasks, labels, seeds, script=""):
 # Default arguments first; a `variant` has others, chosen on other seeds than these.
 SUITES = {
     "tasks": task_lines(TASKS, ["default", "recommended"], seeds=(1, 2, 3)),
-    "maps": task_lines(OTHER_MAPS, ["recommended"], seeds=(1, 2, 3)),
+    "maps": [
+        *task_lines(OTHER_MAPS, ["recommended"], seeds=(1, 2, 3)),
+        # Is it the arguments, where teams do not win?
+        *task_lines(["3s_vs_3z", "2s_vs_1sc"], ["default"], seeds=(1, 2, 3)),
+    ],
     "choice": task_lines(
         [*LBF[:2], "simple_spread_v3", "MMM", "2s3z", "5m_vs_6m"], CHOICES, seeds=(11, 12)
     ),

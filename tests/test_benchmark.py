@@ -930,6 +930,8 @@ def test_what_is_left_of_a_battle(action, cut_off, lost, agents, benchmark, monk
     monkeypatch.setattr(study, "load_team", lambda *args: team)
     row = study.play("", SimpleNamespace(episodes=2))
     assert [row["won %"], row["cut off %"], row["lost %"]] == ["0", cut_off, lost]
+    assert row["return"] == "0.00"
+    assert (float(row["steps"]) == 60) == (cut_off == "100")
     left = [row["agents left"], row["enemies left"], row["their health"]]
     assert left == [agents, "3.0 marine", "135"]
 

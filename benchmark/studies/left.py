@@ -3,9 +3,9 @@
     python benchmark/studies/left.py runs/<run> --episodes 100
     python benchmark/studies/left.py runs/*
 
-A row has the share of greedy battles that are won, that are lost, and that the time limit cuts
-off; then, as means over those that are not won, how many agents live, which enemies do, and how
-much health and shields these have together.
+A row has the mean return and length of greedy battles, and the share of them that are won, that
+are lost, and that the time limit cuts off; then, as means over those that are not won, how many
+agents live, which enemies do, and how much health and shields these have together.
 
 For runs of your own only, like loops.py.
 """
@@ -40,23 +40,26 @@ def play(run, args):
     module, env, q_network, _, cells = load_team(run, args, BattleRecorder)
     arena = env.battle.arena
     is_enemy = arena.kinds["enemy"]
-    ends = []  # (won, cut off)
+    ends = []  # (return, steps, won, cut off)
     left = []  # of the battles that are not won: (agents, health of the enemies)
     kinds = Counter()  # of these enemies
     for _ in range(args.episodes):
         module.evaluate(env, q_network, 1)
-        ends.append([env.won, env.cut_off])
+        ends.append([env.total, len(env.states), env.won, env.cut_off])
         if not env.won:
             units = env.battle.units
             enemies = units["alive"] & is_enemy
             health = (units["hp"] + units["shield"])[enemies].sum()
             left.append([(units["alive"] & ~is_enemy).sum(), health])
             kinds.update(arena.unit_names[i].lower() for i in np.flatnonzero(enemies))
-    won, cut_off = np.array(ends, bool).T
+    total, steps, won, cut_off = np.array(ends).T
+    won, cut_off = won.astype(bool), cut_off.astype(bool)
     agents, health = np.mean(left, axis=0) if left else (0, 0)
     means = [f"{count / len(left):.1f} {kind}" for kind, count in kinds.most_common()]
     return cells | {
         "episodes": args.episodes,
+        "return": f"{total.mean():.2f}",
+        "steps": f"{steps.mean():.1f}",
         "won %": percent(won),
         "cut off %": percent(cut_off),
         "lost %": percent(~won & ~cut_off),
