@@ -1072,11 +1072,12 @@ def test_speed_keeps_its_other_tables_when_one_fails():
 def test_what_cannot_work_is_said_and_ends_with_2(tmp_path, plot, capfd):
     suites = "tasks, maps, choice, lstm, smaclite, lbf, paper, short, smoke"
     nowhere = ("--runs-dir", tmp_path, "--results-dir", tmp_path)
+    of_own = "--beside, --label, --until and --statistic"
     for arguments, error in (
         (("smok",), f"smok is no folder, no file, and no suite: {suites}"),
         ((), f"give the folders of runs, or a suite: {suites}"),
-        (("smoke", "--beside", "3m"), "--until and --statistic are for runs of your own: "),
-        (("smoke", "--statistic", "mean"), "--until and --statistic are for runs of your own: "),
+        (("smoke", "--beside", "3m"), f"{of_own} are for runs of your own: "),
+        (("smoke", "--statistic", "mean"), f"{of_own} are for runs of your own: "),
         (("smoke", *nowhere), "no results yet: python benchmark/run.py smoke"),
     ):
         with pytest.raises(SystemExit, match="2"):
