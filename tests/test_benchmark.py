@@ -351,6 +351,20 @@ def test_the_scoreboard_follows_from_the_csv_files(tmp_path, benchmark):
         assert list(map(int, seeds)) == ([3] if counted.get(name) == 3 else [])
 
 
+def test_a_line_that_lacks_a_seed_is_not_on_the_scoreboard(benchmark, monkeypatch):
+    board = benchmark("scoreboard")
+    load = board.curves.load
+
+    def load_without_a_seed(*args):
+        results = load(*args)
+        return {key: found for key, found in results.items() if (key[0].environment, key[1]) != one}
+
+    one = ("3m", 2)
+    everything = board.read_summaries("recommended")
+    monkeypatch.setattr(board.curves, "load", load_without_a_seed)
+    assert set(everything) - set(board.read_summaries("recommended")) == {"3m"}
+
+
 TABLES = """
 speed_environments speed_simulator speed_scripts speed_updates
 speed_threads h200_threads h200_gpu loops left sight random initial_values agreement
@@ -883,6 +897,13 @@ def test_an_episode_that_ends_in_its_last_step_is_not_cut_off(benchmark):
         cut_off.append(recorder.cut_off)
     assert cut_off == [True, False, False]
     assert recorder.total == 0.5
+
+
+def test_studies_play_with_the_limit_of_the_run(benchmark, tmp_path, monkeypatch):
+    args = (*CLOCK, "--total-timesteps", 8, "--max-episode-steps", 3)
+    run_here("qmix", *args, cwd=tmp_path, monkeypatch=monkeypatch)
+    row = benchmark("loops").play(run_dir(tmp_path), SimpleNamespace(script="", episodes=2, last=2))
+    assert (row["steps"], row["cut off %"]) == ("3.0", "100")
 
 
 @pytest.mark.slow

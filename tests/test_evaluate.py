@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from cleanmarl import UsageError, __version__
 from cleanmarl.env_wrappers import TeamEnv, make_env
-from cleanmarl.evaluate import Args, describe, describe_wins, run_several
+from cleanmarl.evaluate import Args, describe, describe_wins, over_runs, run_several
 from cleanmarl.rendering.video import Video
 from tests.envs import clock, foreign
 from tests.helpers import ENVIRON, REPO, SCRIPTS, command, module, run_dir, run_here
@@ -339,6 +339,16 @@ def test_an_episode_that_does_not_tell_is_not_won(figures, tmp_path, monkeypatch
     env = make_env("pz", "clock", "tests.envs")
     q_network = module("qmix").QNetwork(8, 3, 16, 1)
     assert module("qmix").evaluate(env, q_network, 4)["eval/battle_won"] == 0.5
+
+
+def test_a_run_that_never_tells_has_won_nothing():
+    row = {"mean": 10.0}
+    silent = dict.fromkeys(("script", "env_type", "env_name", "seed", "num_episodes"), "")
+    silent |= {"return": row, "length": row}
+    winner = silent | {"battles_won": {"mean": 1.0}}
+    for played in ([silent, winner], [winner, silent]):
+        assert sorted(over_runs(played)["battles_won"]["runs"]) == [0, 1]
+    assert "battles_won" not in over_runs([silent, silent])
 
 
 def test_environments_that_want_a_seed(figures, tmp_path, monkeypatch):
