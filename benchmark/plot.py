@@ -37,7 +37,7 @@ HEAD = """\
 """
 COMPARISON = """\
 Interquartile mean over the seeds of the last 5 % of each run [95% interval], and steps until what \
-is worth reaching is reached (the figure in brackets, in the table below).
+is worth reaching (`THRESHOLDS` in `benchmark/suites.py`) is reached.
 
 """
 EXPLANATION = """\

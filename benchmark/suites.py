@@ -65,8 +65,8 @@ MMM = (["MMM"], ["qmix_multienvs"])
 PAPER_MAPS = ["2s3z", "3s5z"]
 HALF_A_MILLION = "--env-type smaclite --total-timesteps 500000"
 
-# The arguments that README recommends for every task, and what was tried on the way to them: on
-# seeds 11 and 12, and on tasks of each family.
+# The arguments that README recommends where the defaults lose, and what was tried on the way to
+# them: on seeds 11 and 12, and on tasks of each family.
 RECOMMENDED = "--normalize-reward --double-q --clip-gradients 10"
 CHOICES = {
     "default": "",

@@ -3,12 +3,16 @@
 import contextlib
 import difflib
 import os
+import random
 import re
 import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import numpy as np
+import torch
 
 __version__ = "0.3.0"
 SCRIPTS = ("qmix", "qmix_memefficient", "qmix_multienvs", "qmix_lstm")
@@ -43,6 +47,20 @@ def plain_arguments(arguments):
             value = f"{float(value):.0f}"
         plain.append(flag + equals + value)
     return plain
+
+
+@contextlib.contextmanager
+def keep_random_state():
+    """Leave the generators of Python, NumPy and torch as they were."""
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()
+    torch_state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
 
 
 # What ends a run: Ctrl-C, SIGTERM and a closed terminal. nohup has it ignore the last, a shell's &

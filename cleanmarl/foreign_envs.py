@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from cleanmarl import UsageError, check_name
+from cleanmarl import UsageError, check_name, keep_random_state
 
 FAMILIES = {name: f"pettingzoo.{name}" for name in ("atari", "butterfly", "classic", "sisl")}
 FAMILIES["mpe"] = "mpe2"
@@ -46,20 +46,6 @@ class NoExit(contextlib.ContextDecorator):
         is_ours = kind is SystemExit and error.code in (129, 130, 143)  # of our handlers
         if kind is SystemExit and not is_ours:
             raise RuntimeError(f"the environment has called sys.exit(): {error.code}") from error
-
-
-@contextlib.contextmanager
-def keep_random_state():
-    """Leave the generators of Python, NumPy and torch as they were."""
-    python_state = random.getstate()
-    numpy_state = np.random.get_state()
-    torch_state = torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
-        torch.set_rng_state(torch_state)
 
 
 @functools.cache  # each line once

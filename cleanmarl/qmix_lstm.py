@@ -36,6 +36,7 @@ from cleanmarl import (
     UsageError,
     __version__,
     ignore,
+    keep_random_state,
     on_signals,
     plain_arguments,
     play_command,
@@ -44,7 +45,6 @@ from cleanmarl import (
     write_whole,
 )
 from cleanmarl.env_wrappers import make_env
-from cleanmarl.foreign_envs import keep_random_state
 
 
 @dataclass

@@ -34,6 +34,7 @@ from cleanmarl import (
     UsageError,
     __version__,
     ignore,
+    keep_random_state,
     on_signals,
     plain_arguments,
     play_command,
@@ -42,7 +43,6 @@ from cleanmarl import (
     write_whole,
 )
 from cleanmarl.env_wrappers import make_env
-from cleanmarl.foreign_envs import keep_random_state
 
 
 @dataclass
