@@ -173,15 +173,15 @@ def nearest_foe(units, kinds, i, largest_radius, attackers_from_afar):
         if foe_kind.enemy or not foe.alive or foe.hp <= 0 or not can_hit(kind, foe_kind):
             continue
         d = distance(unit, foe)
-        noticed = d < kind.scan_range + foe_kind.radius
         attacks_me = foe.target == i
-        # The reference searches this far, with the largest radius for everyone's.
-        searched = d <= kind.scan_range + largest_radius
-        # Quirk of the reference: it knows its attackers however far away they are.
-        if not (noticed or (attacks_me and (searched or attackers_from_afar))):
-            continue
-        if not searched:
+        if d <= kind.scan_range + largest_radius:  # as far as the reference searches
+            if not (attacks_me or d < kind.scan_range + foe_kind.radius):
+                continue
+        elif attacks_me and attackers_from_afar:
+            # Quirk of the reference: it knows its attackers however far away they are.
             d = UNSEEN
+        else:
+            continue
         priority = foe_kind.priority
         if priority < best_priority or (priority == best_priority and d < best_distance):
             best = j
@@ -283,8 +283,8 @@ def prepare_enemy(units, rules, i, ally_healer):
                 unit.target = better
     elif kind.healer:
         unit.target, slowest = weakest_patient(units, kinds, i, largest_radius)
-        # Quirk of the reference: it is as slow as the slowest comrade around it.
-        if slowest < math.inf:
+        # Quirk of the reference: if it moves, it is as slow as the slowest comrade around it.
+        if speed > 0 and slowest < math.inf:
             speed = slowest
     else:
         unit.target = nearest_foe(units, kinds, i, largest_radius, True)

@@ -2,7 +2,8 @@
 
 ``gym.make("smaclite_jit/custom-v0", map_file="ambush.json")`` plays the map of a file. The tables
 below have every key; docs/environments.md has a complete example. Distances are in cells, times in
-seconds. The original's files work unchanged.
+seconds. The original's files work unchanged, unless units start on top of each other, in a wall
+or over the rim, or a unit that heals has another targeter than HEAL.
 
 Units are those of ``units.UNITS`` and those of files: SNIPER is read from ``SNIPER.json`` in the
 folder ``custom_unit_path``, which is relative to the map's folder or to the working directory, in
@@ -236,7 +237,7 @@ def load_terrain(data, at):
     for y, row in enumerate(rows):
         is_row = isinstance(row, str | list) and len(row) == width
         if not is_row or not all(cell in ("_", "X", "C") for cell in row):
-            wanted = f"a row of {width} cells _, X or C"
+            wanted = f"a row of {width} cells (the width) of _, X or C"
             fail(f"{at} terrain[{y}] must be {wanted}, not {reprlib.repr(row)}")
     return tuple("".join(row) for row in rows)
 
@@ -273,7 +274,7 @@ def load_groups(data, at, terrain, folders):
 def check_placement(groups, units, terrain, at):
     """Every unit must be on the map and clear of the others.
 
-    On the ground it must also stand clear of blocked cells: it would ignore the wall it stands in.
+    On the ground its centre must not be in a blocked cell: it would ignore the wall it stands in.
     """
     width = len(terrain[0])
     height = len(terrain)

@@ -178,7 +178,7 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
     radius_2 = radius * radius
     # Where the nearest point of the line through the edge is: 0 is a, 1 is b.
     s = dot(-ax, -ay, ex, ey) / square(ex, ey)
-    distance_2 = square(-ax - s * ex, -ay - s * ey)
+    line_2 = square(-ax - s * ex, -ay - s * ey)
 
     # Contact with a vertex or with the edge.
     if s < 0 and a_2 < radius_2:
@@ -191,7 +191,7 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
         b = math.sqrt(b_2)
         set_half_plane(half_planes, n, 0.0, 0.0, -by / b, bx / b)
         return n + 1
-    if 0 < s < 1 and distance_2 <= radius_2:
+    if 0 < s < 1 and line_2 <= radius_2:
         set_half_plane(half_planes, n, 0.0, 0.0, -dx, -dy)
         return n + 1
 
@@ -206,28 +206,31 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
     right_dx = next_dx  # of the edge that begins at vertex 2
     right_dy = next_dy
     single = False
-    if s < 0 and distance_2 <= radius_2:
+    if s < 0 and line_2 <= radius_2:
         x2 = ax
         y2 = ay
         right_dx = dx
         right_dy = dy
         single = True
-    elif s > 1 and distance_2 <= radius_2:
+    elif s > 1 and line_2 <= radius_2:
         x1 = bx
         y1 = by
         end_dx = next_dx
         end_dy = next_dy
         single = True
-    distance1_2 = square(x1, y1)
-    distance2_2 = square(x2, y2)
-    if distance1_2 < radius_2 or distance2_2 < radius_2:
-        return n  # the square root of a negative number: comparisons with it are false
-    m1 = math.sqrt(distance1_2 - radius_2)
-    m2 = math.sqrt(distance2_2 - radius_2)
-    left_x = (x1 * m1 - y1 * radius) / distance1_2
-    left_y = (x1 * radius + y1 * m1) / distance1_2
-    right_x = (x2 * m2 + y2 * radius) / distance2_2
-    right_y = (-x2 * radius + y2 * m2) / distance2_2
+    vertex1_2 = square(x1, y1)
+    vertex2_2 = square(x2, y2)
+    # A unit inside the circle of a vertex has no tangent to it: all comparisons with nan are false.
+    m1 = math.nan
+    m2 = math.nan
+    if vertex1_2 >= radius_2:
+        m1 = math.sqrt(vertex1_2 - radius_2)
+    if vertex2_2 >= radius_2:
+        m2 = math.sqrt(vertex2_2 - radius_2)
+    left_x = (x1 * m1 - y1 * radius) / vertex1_2
+    left_y = (x1 * radius + y1 * m1) / vertex1_2
+    right_x = (x2 * m2 + y2 * radius) / vertex2_2
+    right_y = (-x2 * radius + y2 * m2) / vertex2_2
     # A leg that points into the rectangle gives way to the neighbouring edge: it is "foreign".
     # Quirk of the reference: the previous edge is that before this one also where both vertices are
     # b. For rectangles it makes no difference.
@@ -260,21 +263,21 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
 
     # Squared distances of the velocity from the cut-off line and from the legs. The nearest makes
     # the half-plane.
-    cut_off = math.inf
-    left = math.inf
-    right = math.inf
+    cut_off_2 = math.inf
+    left_2 = math.inf
+    right_2 = math.inf
     if not (tau < 0 or tau > 1 or single):
-        cut_off = square(v1x - tau * kx, v1y - tau * ky)
+        cut_off_2 = square(v1x - tau * kx, v1y - tau * ky)
     if not t_left < 0:
-        left = square(v1x - t_left * left_x, v1y - t_left * left_y)
+        left_2 = square(v1x - t_left * left_x, v1y - t_left * left_y)
     if not t_right < 0:
-        right = square(v2x - t_right * right_x, v2y - t_right * right_y)
-    if cut_off <= left and cut_off <= right:
+        right_2 = square(v2x - t_right * right_x, v2y - t_right * right_y)
+    if cut_off_2 <= left_2 and cut_off_2 <= right_2:
         tx = -end_dx
         ty = -end_dy
         cx = x1
         cy = y1
-    elif left <= right:
+    elif left_2 <= right_2:
         if left_foreign:
             return n
         tx = left_x
@@ -282,7 +285,7 @@ def add_edge(half_planes, n, unit, radius, ax, ay, bx, by, dx, dy):
         cx = x1
         cy = y1
     else:
-        if right_foreign:
+        if right_foreign or math.isnan(right_x):
             return n
         tx = -right_x
         ty = -right_y

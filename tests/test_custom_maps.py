@@ -210,6 +210,40 @@ def test_a_ground_healer_of_the_enemy_walks_at_the_pace_of_the_others(field_hosp
     assert env.units["vx"][[2, 4]] == pytest.approx([-3, -3], abs=1e-3)
 
 
+def test_a_healer_that_cannot_move_does_not_want_to(write):
+    """A unit that passes it takes the whole share of avoiding it."""
+    m = battlefield((4, 16, {"MARINE": 1}), (20, 16.2, {"SHRINE": 1}), attack_point=(9, 16))
+    m["groups"].append({"x": 21.5, "y": 16, "faction": "ENEMY", "units": {"ZEALOT": 1}})
+    m["num_enemy_units"] = 2
+    nurse = json.loads((AMBUSH.parent / "units" / "NURSE.json").read_text())
+    shrine = nurse | {"speed": 0, "size": 1}
+    env = SMACliteEnv(map_file=write(m, SHRINE=shrine))
+    env.reset(seed=0)
+    path = []
+    for _ in range(2):
+        env.step([1])
+        path += [env.units["x"][2], env.units["y"][2]]
+    assert path == pytest.approx([20.688, 15.737, 19.646, 15.227], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("attack_point", "path"),
+    [((20, 8), [20.288, 17.130, 20.361, 15.592]), ((18, 8), [19.698, 17.272, 19.433, 17.272])],
+)
+def test_a_unit_in_line_with_a_corner_that_it_touches(attack_point, path, write):
+    """One leg of the velocity obstacle is nan there; the other one still counts."""
+    rows = ["_" * 32] * 14 + ["_" * 16 + "X" * 4 + "_" * 12] * 3 + ["_" * 32] * 15
+    allies = (1, 1, {"MARINE": 1})
+    m = battlefield(allies, (20, 17.3, {"ZEALOT": 1}), attack_point=attack_point, terrain=rows)
+    env = SMACliteEnv(map_file=write(m))
+    env.reset(seed=0)
+    walked = []
+    for _ in range(2):
+        env.step([1])
+        walked += [env.units["x"][1], env.units["y"][1]]
+    assert walked == pytest.approx(path, abs=1e-3)
+
+
 def test_no_file_and_no_map():
     for make in (gym.make, gym.make_vec):
         with pytest.raises(TypeError, match=r"missing 1 required .* argument: 'map_file'"):
@@ -361,7 +395,7 @@ BROKEN_MAPS = [
     ({"terrain": ["_" * 32] * 31}, "terrain has 31 rows and height is 32"),
     ({"terrain": ["_" * 31] * 32}, "terrain[0] must be a row of 32 cells"),
     ({"terrain": [["_"] * 32] * 31 + [["_"] * 31 + ["__"]]}, "terrain[31] must be a row of 32"),
-    ({"terrain": ["_" * 31 + "x"] * 32}, "terrain[0] must be a row of 32 cells _, X or C"),
+    ({"terrain": ["_" * 31 + "x"] * 32}, "must be a row of 32 cells (the width) of _, X or C"),
     ({"terrain": [[None] * 32] * 32}, "terrain[0] must be a row"),
     ({"terrain": [5] * 32}, "terrain[0] must be a row"),
     ({"terrain": "_" * 32}, "terrain must be a list"),
