@@ -188,8 +188,8 @@ class PettingZooEnv(TeamEnv):
     - ``terminated``: the last agents have left the game, and none of them was cut off.
     - ``truncated``: at least one of the last agents was only cut off, or the episode has lasted
       `max_episode_steps`. In the second case the info's ``step_limit`` is True.
-    - ``info``: at the end of an episode the mean over the agents of each number in their last
-      infos. Its ``battle_won`` is True if theirs, or their ``is_success``, all are.
+    - ``info``: at the end of an episode the mean of each number over the infos of the last step.
+      Its ``battle_won`` is True if theirs, or their ``is_success``, all are.
 
     The common reward is the sum over agents. Every reset is given a seed: with None, some
     environments draw a new one.

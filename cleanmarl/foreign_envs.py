@@ -73,6 +73,9 @@ def make_parallel_env(env_name, env_family, render_mode=None, seed=0, check=Fals
         can_draw = wanted in getattr(env, "metadata", {}).get("render_modes", [wanted])
         if can_draw:
             reset_first(env, env_name, seed)  # where some find out that there is no display
+        else:
+            with contextlib.suppress(Exception, SystemExit):  # it was never reset
+                env.close()
     except UsageError:
         raise
     except Exception as error:  # it takes none or not this one, or has a bug
@@ -175,12 +178,18 @@ def split(space, observation, info):
         mask = observation.get("action_mask", mask)
         if not isinstance(space, gym.spaces.Dict):
             observation = observation["observation"]  # the space is that of this entry alone
-        elif len(space) == 1:
-            ((key, space),) = space.items()  # the only entry beside the mask
-            observation = observation[key]
+    return flatten(space, observation), mask
+
+
+def flatten(space, observation):
+    """The row of an observation. gym.spaces.flatten would cast it, and take -1 for a category."""
+    if isinstance(space, gym.spaces.Dict):  # leaves out what `space` does not have
+        rows = [flatten(space[key], observation[key]) for key in space]
+        return np.concatenate(rows) if rows else np.empty(0)
+    if isinstance(space, gym.spaces.Tuple):
+        return np.concatenate([flatten(*pair) for pair in zip(space, observation, strict=True)])
     if type(space) is gym.spaces.Box:
-        # gym.spaces.flatten would cast to the space's dtype.
-        return np.asarray(observation).ravel(), mask
+        return np.asarray(observation).ravel()
     is_category = isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete)
     if is_category and not space.contains(observation):  # -1 would be the last one
         given = np.asarray(observation).reshape(space.shape)
@@ -189,7 +198,7 @@ def split(space, observation, info):
         is_whole = np.array_equal(observation, given)
         if not (is_whole and space.contains(observation)):
             raise ValueError(f"{given} is not in {space}")
-    return gym.spaces.flatten(space, observation), mask  # leaves out what `space` does not have
+    return gym.spaces.flatten(space, observation)
 
 
 def has_state(env):
@@ -206,18 +215,13 @@ def has_state(env):
 
 
 def is_set(flags, agent):
-    """Whether the flag of an agent is set. Some flags are lists of one, which are always true."""
-    return bool(np.asarray(flags.get(agent, False)))
+    """Whether the flag of an agent, or RLlib's of all, is set. A list of one is always true."""
+    return bool(np.asarray(flags.get(agent, False))) or bool(flags.get("__all__", False))
 
 
 def add(rewards):
     """The sum of the rewards of a team, a float. Some are arrays, tensors or lists of one."""
-    numbers = []
-    for reward in rewards:
-        if isinstance(reward, list | tuple | np.flatiter):  # which have no sum
-            reward = np.asarray(reward)
-        numbers.append(reward)
-    return float(np.asarray(sum(numbers)).item())
+    return float(sum(np.asarray(reward).item() for reward in rewards))
 
 
 def sum_up(infos):
@@ -318,6 +322,7 @@ class Check:
         self.something_changes = False
         self.may_be_masks = set()  # entries that look like an action mask
         self.no_masks = set()  # and those that do not, at least once
+        self.has_mask = {}  # whether each agent has a mask at first
 
     def play(self):
         """Play one random episode, and warn of what is odd in it."""
@@ -432,6 +437,8 @@ class Check:
         if not np.array_equal(features, first):
             self.something_changes = True
         n_actions = int(self.env.action_space(agent).n)
+        if self.has_mask.setdefault(agent, mask is not None) != (mask is not None):
+            warn(f"{self.name}: an action mask is missing at times: all actions are available then")
         if mask is None:
             self.look_for_mask(observation, n_actions)
             self.look_for_mask(info, n_actions)

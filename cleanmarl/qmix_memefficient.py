@@ -409,6 +409,10 @@ if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__, args=plain_arguments(sys.argv[1:]))
     script = Path(__file__).stem
     runs = Path("runs").absolute()  # an environment may go to another folder
+    # Acting is too small for more than one thread, and so is learning from a batch of fewer than
+    # 4,000 observations. A process that an environment forks would wait for a second one for ever.
+    num_threads = torch.get_num_threads()  # all cores, or OMP_NUM_THREADS
+    torch.set_num_threads(1)
 
     # Bad input ends the program here, with one line, before a folder is made.
     try:
@@ -524,10 +528,6 @@ if __name__ == "__main__":
     episode = defaultdict(list)
     # disable=None: no bar where stderr is no terminal, only the lines of the evaluations
     progress = tqdm(total=args.total_timesteps, unit="step", disable=None)
-    # Acting is too small for more than one thread, and so is learning from a batch of fewer than
-    # 4,000 observations.
-    num_threads = torch.get_num_threads()  # all cores, or OMP_NUM_THREADS
-    torch.set_num_threads(1)
     try:
         obs, _ = env.reset()
         on_signals(stop)  # after the environments, which may install handlers

@@ -196,10 +196,11 @@ def make_worker(args, max_episode_steps, seed, i):
     if parent is not None:
         if os.name == "posix":
             os.setpgid(0, 0)  # a group of its own, with the processes of its environment
-            end_with(parent.pid)
+            end_with(os.getppid())  # which is not the main process where a server forks
             # The environment's processes hold the worker's pipes: while they live, nobody sees
             # that the worker was killed.
             os.register_at_fork(after_in_child=lambda: end_with(os.getppid()))
+        torch.set_num_threads(1)  # the other cores are for the other environments
         # No two processes draw the same.
         worker_seed = int(np.random.SeedSequence([seed, i + 1]).generate_state(1)[0])
         random.seed(worker_seed)

@@ -241,6 +241,24 @@ def test_padding_and_an_agent_that_leaves():
         )
 
 
+def test_a_flag_of_all_agents(make):
+    """RLlib has one, and agents that have theirs False until the end."""
+
+    class OfAll(foreign.Endless):
+        def step(self, actions):
+            observations, rewards, terminations, truncations, infos = super().step(actions)
+            terminations["__all__"] = self.t == 3
+            return observations, rewards, terminations, truncations, infos
+
+    env = make(OfAll)
+    observation, _ = env.reset()
+    ends = []
+    for _ in range(3):
+        observation, _, terminated, truncated, _ = env.step(first_actions(observation))
+        ends.append((terminated, truncated))
+    assert ends == [(False, False), (False, False), (True, False)]
+
+
 @pytest.mark.parametrize(
     ("leaves", "outcome"),
     [
@@ -414,7 +432,7 @@ def test_the_last_infos_of_an_episode_are_kept(make):
         observation, *_, info = env.step(first_actions(observation))
         infos.append(info)
     assert infos[:3] == [{}] * 3
-    # Of the two agents that are left
+    # Of the two agents that are left: who falls before the end has not seen the victory.
     expected = {"battle_won": True, "is_success": 1.0, "cost": 1.0, "step_limit": False}
     assert infos[3] == expected
     assert infos[3]["battle_won"] is True

@@ -187,6 +187,7 @@ def test_odd_ones_that_work(name, make):
         ("DrawsLate", "cannot be drawn as 'rgb_array': RuntimeError('no display'); it is played"),
         ("Blind", "some agents observe nothing, such as 'agent_0'"),
         ("LegalMoves", "'legal_moves' looks like an action mask"),
+        ("MasksWhoPlays", "an action mask is missing at times: all actions are available then"),
     ],
 )
 def test_oddities_are_one_line(name, line, make, capsys):
@@ -360,6 +361,30 @@ def test_observations_of_every_kind(space, value, row, make, monkeypatch):
     assert observation["obs"].tolist() == [row] * 3
 
 
+INTEGERS = gym.spaces.Box(0, 9, (2,), np.int8)
+
+
+def test_numbers_in_a_dictionary_are_not_cut_to_the_dtype_of_their_space(make, monkeypatch):
+    monkeypatch.setattr(foreign.SomeSpace, "space", gym.spaces.Dict(a=INTEGERS, b=SIX))
+
+    class Halves(foreign.SomeSpace):
+        def observe(self, agents):
+            return {agent: {"a": [0.5, 2.5], "b": 1} for agent in agents}
+
+    observation, _ = make(Halves, agent_ids=False, check=True).reset()
+    assert observation["obs"].tolist() == [[0.5, 2.5, 1, 0, 0, 0, 0, 0]] * 3
+
+
+def test_no_category_in_a_dictionary(make, monkeypatch):
+    monkeypatch.setattr(foreign.SomeSpace, "space", gym.spaces.Dict(a=BOX, last_action=SIX))
+
+    class NoActionYet(foreign.SomeSpace):
+        def observe(self, agents):
+            return {agent: {"a": [1, 2], "last_action": 0} for agent in agents}
+
+    assert_refused(["the observation of 'agent_0'"], lambda: make(NoActionYet, check=True))
+
+
 @pytest.mark.parametrize("value", [2.5, np.nan, [2, 2], "2"])
 def test_no_category(value, make, monkeypatch):
     monkeypatch.setattr(foreign.WrongCategory, "observe", lambda env, agents: {"agent_0": value})
@@ -484,6 +509,17 @@ def test_what_could_not_draw_is_closed_before_another_is_made(make, monkeypatch)
     monkeypatch.setattr(foreign.DrawsLate, "closed", 0)
     make("DrawsLate")
     assert foreign.DrawsLate.closed == 1
+
+
+def test_what_has_no_pictures_is_closed_before_another_is_made(make):
+    closed = []
+
+    class Closes(foreign.Window):
+        def close(self):
+            closed.append(self.render_mode)
+
+    make(Closes)
+    assert closed == ["rgb_array"]
 
 
 def test_what_takes_no_render_mode_has_none(monkeypatch):

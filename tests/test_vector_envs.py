@@ -18,7 +18,7 @@ from cleanmarl.env_wrappers import make_env
 from cleanmarl.vector_envs import WorkerDied, make_vector_env
 from tests.envs import clock, foreign
 from tests.envs.clock import Clock
-from tests.helpers import ENVIRON, REPO, assert_same, first_actions
+from tests.helpers import ENVIRON, REPO, assert_same, command, first_actions
 from tests.policies import random_actions
 
 LBF = ("lbf", "Foraging-5x5-2p-1f-v3")
@@ -287,6 +287,33 @@ def test_no_way_leaves_a_process_behind(how, code):
     while any(map(is_running, pids)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_workers_of_a_server_that_forks_live():
+    """Python 3.14 starts processes so on Linux: their parent is not the main process."""
+    program = """
+import multiprocessing
+import numpy as np
+from cleanmarl.vector_envs import make_vector_env
+multiprocessing.set_start_method("forkserver")
+envs = make_vector_env("pz", "clock", "tests.envs", True, 3, 2)
+envs.reset()
+envs.step(np.zeros((2, 3), int))
+envs.close()
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=ENVIRON, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_environments_with_networks_of_torch_do_not_wait_for_ever(tmp_path):
+    """A forked process has one thread: it must not wait for those of the main process."""
+    words = "--env-type pz --env-family tests.envs --env-name dreaming --num-envs 2"
+    words = [*words.split(), "--total-timesteps", "30", "--batch-size", "2"]
+    two_threads = ENVIRON | {"OMP_NUM_THREADS": "2"}
+    subprocess.run(
+        command("qmix_multienvs", *words), env=two_threads, cwd=tmp_path, timeout=120, check=True
+    )
 
 
 @pytest.mark.parametrize("command", ["reset", "step"])

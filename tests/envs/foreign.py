@@ -522,6 +522,21 @@ class Blind(Clock):
         return {agent: [] if agent == "agent_0" else row for agent, row in observations.items()}
 
 
+class MasksWhoPlays(Clock):
+    """Masks those in `agents`, which has nobody any more when the time limit cuts all off."""
+
+    def reset(self, seed=None, options=None):
+        observations, _ = super().reset(seed, options)
+        return observations, self.masks()
+
+    def step(self, actions):
+        *results, _ = super().step(actions)
+        return *results, self.masks()
+
+    def masks(self):
+        return {a: {"action_mask": np.ones(self.action_dims[a])} for a in self.agents}
+
+
 class LegalMoves(Clock):
     """Observes a row for each of its actions that is not called a mask."""
 
