@@ -308,6 +308,10 @@ ROWS = {
 }
 
 
+def test_rewards_of_small_integers_do_not_overflow():
+    assert foreign_envs.add([np.int8(100), np.int8(100)]) == 200
+
+
 @pytest.mark.parametrize("kind", ROWS.values(), ids=ROWS)
 def test_masks_and_states_of_every_kind(kind, make):
     class Kinds(foreign.Goal):
