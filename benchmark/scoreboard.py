@@ -162,7 +162,7 @@ def make_page(summaries, defaults):
     )
     if "MMM" in summaries:
         _, last = read_peer()
-        total += f" EPyMARL's one seed on MMM has {last:.2f} from step 950,000 to a million."
+        total += f" On MMM alone, EPyMARL's one seed has {last:.2f} from step 950,000 to a million."
     rows = [row_of(name, summary, defaults.get(name)) for name, summary in summaries.items()]
     page = HEAD.format(total=total) + markdown(rows)
     missing = [name for name in (*SMACLITE, *OTHER_MAPS) if name not in summaries]
