@@ -65,8 +65,8 @@ MMM = (["MMM"], ["qmix_multienvs"])
 PAPER_MAPS = ["2s3z", "3s5z"]
 HALF_A_MILLION = "--env-type smaclite --total-timesteps 500000"
 
-# The arguments that README recommends where the defaults lose, and what was tried on the way to
-# them: on seeds 11 and 12, and on tasks of each family.
+# The arguments that README recommends where the defaults lose, and what was meant to choose them:
+# docs/notebook.md says which of these runs were made.
 RECOMMENDED = "--normalize-reward --double-q --clip-gradients 10"
 CHOICES = {
     "default": "",
@@ -104,7 +104,7 @@ def task_lines(tasks, labels, seeds, script=""):
     return made
 
 
-# Default arguments first; a `variant` has others, chosen on other seeds than these.
+# Default arguments first; a `variant` has others.
 SUITES = {
     "tasks": task_lines(TASKS, ["default", "recommended"], seeds=(1, 2, 3)),
     "maps": [

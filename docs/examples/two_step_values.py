@@ -34,5 +34,6 @@ with torch.no_grad():
             cells = [name, str(first)]
             for second in range(2):
                 pair = torch.stack([q_values[state, 0, first], q_values[state, 1, second]])
-                cells.append(f"{mixer(pair, states[state]).item():.2f}")
+                q_total = mixer(pair, states[state]).item()
+                cells.append(f"{round(q_total, 2) + 0:.2f}")  # + 0: not -0.00
             print(",".join(cells))
