@@ -143,6 +143,9 @@ class Summary:
         curves = [results[line, seed][1] for seed in self.seeds]
         last_step = curves[0]["step"].max()
         self.steps = np.arange(1, bins + 1) / bins * last_step  # (bins,), the ends of the bins
+        has_battles = any(curve["battle_won"].notna().any() for curve in curves)
+        if has_battles:  # an environment may tell victories only
+            curves = [curve.fillna({"battle_won": 0}) for curve in curves]
         # A bin without an evaluation repeats the one before. Those before the first are nan.
         filled = []
         for curve in curves:
@@ -151,7 +154,6 @@ class Summary:
         self.values = {}  # column of the curves -> matrix
         for name in (*TAGS.values(), "seconds"):
             self.values[name] = np.stack([curve[name] for curve in filled]).astype(float)
-        has_battles = curves[0]["battle_won"].notna().all()
         self.metric = "battle_won" if has_battles else "return"
         self.scores = self.values[self.metric]
         self.threshold = THRESHOLDS.get(line.environment)  # what is worth reaching

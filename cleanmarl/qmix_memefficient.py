@@ -605,7 +605,7 @@ if __name__ == "__main__":
                 writer.add_scalar("rollout/epsilon", epsilon, global_step)
                 writer.add_scalar("rollout/num_episodes", num_episodes, global_step)
                 shown = {"ep_reward": np.mean(returns), "ep_length": np.mean(lengths)}
-                if battles_won:
+                if battles_won or score_tag == "eval/battle_won":
                     shown["battle_won"] = sum(battles_won) / len(returns)
                     writer.add_scalar("rollout/battle_won", shown["battle_won"], global_step)
                 progress.set_postfix(shown, refresh=False)
@@ -622,13 +622,14 @@ if __name__ == "__main__":
             if num_episodes - last_eval >= args.eval_steps or finished:
                 metrics = evaluate(eval_env, acting_q_network, args.num_eval_ep)
                 last_eval = num_episodes
-                for tag, value in metrics.items():
-                    writer.add_scalar(tag, value, global_step)
                 if "eval/battle_won" in metrics and score_tag != "eval/battle_won":
                     score_tag = "eval/battle_won"
                     best_score = -math.inf  # a return until now
+                metrics.setdefault(score_tag, 0)  # some environments tell victories only
+                for tag, value in metrics.items():
+                    writer.add_scalar(tag, value, global_step)
                 # float32, so that rounding errors decide no tie
-                score = np.float32(metrics.get(score_tag, 0))
+                score = np.float32(metrics[score_tag])
                 line = f"step {global_step:9,d}  reward {metrics['eval/ep_reward']:.2f}"
                 line += f"  length {metrics['eval/ep_length']:.1f}"
                 if "eval/battle_won" in metrics:

@@ -39,8 +39,9 @@ def make_vector_env(
     starts the next one in the same step: ``infos["final_obs"][i]`` is then its last observation,
     and ``infos["final_info"]`` has an array (num_envs,) for each key of its last info.
 
-    Raises what ``make_env`` does. ``reset`` and ``step`` raise a WorkerDied if a process is gone,
-    and an environment's own error as a RuntimeError, below the traceback of its process.
+    Raises what ``make_env`` does. It, ``reset`` and ``step`` raise a WorkerDied if a process is
+    gone. The latter two raise an environment's own error as a RuntimeError, below the traceback of
+    its process.
     """
     if env_type == "smaclite":
         arguments = find_map(env_name)

@@ -700,6 +700,19 @@ def test_a_figure_begins_where_all_seeds_were_evaluated(benchmark, few_samples, 
         assert curve.get_marker() == marker  # a line of one point is not seen
 
 
+def test_a_seed_that_tells_of_no_victory_has_won_nothing(benchmark):
+    told = pd.DataFrame({"step": [10, 20], "battle_won": [np.nan, 1]})
+    silent = pd.DataFrame({"step": [10, 20], "battle_won": [np.nan, np.nan]})
+    results = {}
+    line = benchmark("suites").Line("task", "label", "qmix", "", (1, 2))
+    for seed, curve in enumerate((silent, told)):
+        others = {"return": 5.0, "rollout_return": 5.0, "seconds": 1.0}
+        results[line, seed] = ({}, curve.assign(**others))
+    summary = benchmark("curves").Summary(line, results, bins=2)
+    assert summary.metric == "battle_won"
+    assert summary.scores.tolist() == [[0, 0], [0, 1]]
+
+
 def test_probability_of_improvement_is_that_of_rliable(benchmark):
     scores, others = np.random.default_rng(1).integers(4, size=(2, 5, 3))
     ours = benchmark("curves").probability_of_improvement(scores, others[:4])
@@ -923,11 +936,14 @@ def test_sight_is_counted_in_the_episodes_that_loops_counts(tmp_path, monkeypatc
     assert [rows["studies/sight"][key] for key in same] == [
         rows["studies/loops"][key] for key in same
     ]
-    figure = tmp_path / "mixer.png"
-    code, output = run("studies/mixer", one, "--figure", figure, env=ENVIRON)
-    assert code == 0, output
-    assert "Q_tot" in output
-    assert figure.exists()
+    for frames in (4, 0):
+        figure = tmp_path / f"mixer{frames}.png"
+        code, output = run(
+            "studies/mixer", one, "--frames", frames, "--figure", figure, env=ENVIRON
+        )
+        assert code == 0, output
+        assert "Q_tot" in output
+        assert figure.exists()
 
 
 @pytest.mark.parametrize(

@@ -259,6 +259,13 @@ def test_a_dead_worker_ends_the_run_in_one_line_and_the_model_is_kept(tmp_path, 
     assert (run_dir(tmp_path) / "model.pt").exists()
 
 
+def test_a_worker_that_dies_before_the_run_ends_it_in_one_line(tmp_path, monkeypatch):
+    with pytest.raises(SystemExit) as stop:
+        run_here("qmix_multienvs", *PZ, "stillborn", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert stop.value.code.startswith("qmix_multienvs.py: a worker process died")
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.filterwarnings("ignore:.*Worker")
 @pytest.mark.parametrize("end", ["clock", "crashing", "interrupting", "dying"])
 def test_no_worker_is_left_behind(end, tmp_path, monkeypatch):

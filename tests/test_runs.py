@@ -331,15 +331,16 @@ def equal_weights(model, other):
 
 
 @pytest.mark.parametrize(
-    ("battles", "best"),
+    ("battles", "best", "logged"),
     [
-        ([None] * 5, 4),
-        ([1, 0, 1, 0, 0], 3),
-        ([None, None, 1, None, None], 3),  # an environment that tells only what has succeeded
+        ([None] * 5, 4, []),
+        ([1, 0, 1, 0, 0], 3, [1, 0, 1, 0, 0]),
+        # An environment that tells only what has succeeded.
+        ([None, None, 1, None, None], 3, [1, 0, 0]),
     ],
 )
 def test_best_model_is_of_the_most_battles_won_or_the_best_return_and_the_later_of_equal_ones(
-    battles, best, tmp_path, monkeypatch
+    battles, best, logged, tmp_path, monkeypatch
 ):
     step = PettingZooEnv.step
 
@@ -355,6 +356,8 @@ def test_best_model_is_of_the_most_battles_won_or_the_best_return_and_the_later_
     _, expected = best_and_last(best, tmp_path / "shorter", monkeypatch)
     assert equal_weights(best_model, expected)
     assert not equal_weights(best_model, last_model)
+    events = scalars(tmp_path / "whole")
+    assert [value for _, value in events.get("eval/battle_won", [])] == logged
 
 
 @pytest.mark.slow

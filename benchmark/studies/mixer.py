@@ -29,7 +29,7 @@ class Args:
     figure: Path = Path("mixer.png")
     """the figure's file (.png, .svg or .pdf)"""
     frames: int = 4
-    """frames of the episode"""
+    """frames of the episode; 0 for an environment that cannot be drawn"""
     zoom: float = 1
     """show the middle of the frames, this many times as large"""
     seed: int = 1000000
@@ -48,7 +48,8 @@ class FrameRecorder(Recorder):
         return super().reset(**kwargs)
 
     def step(self, actions):
-        self.frames.append(self.env.render())
+        if self.env.render_mode:
+            self.frames.append(self.env.render())
         obs, reward, *rest = super().step(actions)
         self.rewards.append(reward)
         return obs, reward, *rest
@@ -92,15 +93,19 @@ def draw(args, env, q_total, derivatives, returns):
     """Frames above, then Q_tot, then the derivatives. `returns` is None where there are none."""
     steps = np.arange(len(q_total))
     shown = np.linspace(0, len(steps) - 1, args.frames).round().astype(int)
-    height, width, _ = env.frames[0].shape
-    frames_height = 8 / args.frames * height / width + 0.3  # with their titles
-    figure = Figure(figsize=(8, 4 + frames_height), layout="constrained")
-    top, *axes = figure.subfigures(3, 1, height_ratios=(frames_height, 1.6, 2.4))
-    for axis, step in zip(np.atleast_1d(top.subplots(1, args.frames)), shown):
+    heights = [1.6, 2.4]
+    if args.frames:
+        height, width, _ = env.frames[0].shape
+        heights.insert(0, 8 / args.frames * height / width + 0.3)  # with their titles
+    figure = Figure(figsize=(8, sum(heights)), layout="constrained")
+    *top, lower, lowest = figure.subfigures(len(heights), 1, height_ratios=heights)
+    value = lower.subplots()
+    parts = lowest.subplots()
+    for i, step in enumerate(shown):
+        axis = top[0].add_subplot(1, args.frames, i + 1)
         axis.imshow(middle(env.frames[step], args.zoom))
         axis.set_title(f"step {step}", fontsize="small")
         axis.axis("off")
-    value, parts = (part.subplots() for part in axes)
     value.plot(steps, q_total, color="black", label="$Q_{tot}$")
     if returns is not None:
         value.plot(steps, returns, color="gray", linestyle="--", label="discounted rewards to come")
@@ -125,8 +130,9 @@ def draw(args, env, q_total, derivatives, returns):
 if __name__ == "__main__":
     args = tyro.cli(Args, description=__doc__)
     torch.set_num_threads(1)
+    mode = "rgb_array" if args.frames else None
     try:
-        module, env, q_network, saved, _ = load_team(args.run, args, FrameRecorder, "rgb_array")
+        module, env, q_network, saved, _ = load_team(args.run, args, FrameRecorder, mode)
     except UsageError as error:
         usage_error(error)
     mixer = load_mixer(module, saved, env)
