@@ -6,8 +6,8 @@
 
 From the CSV files that plot.py has written it makes scoreboard.png (a panel for each map, and the
 performance profile over all of them) and scoreboard.md: the maps with the recommended arguments,
-and the default ones beside them where they were run. Rows of older versions are left out, and lines
-that lack a seed.
+and others beside them where they were run. Rows of older versions are left out, and lines that lack
+a seed.
 """
 
 from dataclasses import dataclass
@@ -31,6 +31,14 @@ from smaclite_jit.arena import Arena
 RESULTS = REPO / "benchmark" / "results"
 VERSIONS = ("0.3.0",)  # whose scripts learn as today's
 N_COLUMNS = 6
+# Beside the recommended arguments, where they were run: label, name and style.
+OTHERS = {
+    "default": ("default arguments", {"color": "C1", "linestyle": "--"}),
+    "without normalize_reward": (
+        "without --normalize-reward",
+        {"color": "C2", "linestyle": "-."},
+    ),
+}
 # Another QMIX on MMM, by this simulator: one seed (docs/scoreboard.md).
 PEER = "epymarl_mmm.csv"
 PEER_STEPS = 1_000_000  # the first of them, which are as many as ours
@@ -76,7 +84,7 @@ def read_peer():
     return peer, peer[peer.step > 0.95 * PEER_STEPS].battle_won.mean()
 
 
-def draw(summaries, defaults, path):
+def draw(summaries, others, path):
     """A panel for each map, and one for the performance profile."""
     n_columns = min(N_COLUMNS, len(summaries) + 1)
     n_rows = -(-(len(summaries) + 1) // n_columns)  # rounded up
@@ -86,8 +94,9 @@ def draw(summaries, defaults, path):
     drawn = {}
     for panel, (name, summary) in zip(panels, summaries.items()):
         lines = {"QMIX, recommended arguments": (summary, {"color": "C0"})}
-        if name in defaults:
-            lines["default arguments"] = (defaults[name], {"color": "C1", "linestyle": "--"})
+        for label, (words, style) in OTHERS.items():
+            if name in others[label]:
+                lines[words] = (others[label][name], style)
         for label, (of_line, style) in lines.items():
             drawn[label] = draw_line(panel, of_line, curves.interquartile_mean, style)
         if name == "MMM":
@@ -129,8 +138,8 @@ def last_part_of(summary):
     return last_part.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def row_of(name, summary, default):
-    """A row of the table. `default` is None where the default arguments were not run."""
+def row_of(name, summary, others):
+    """A row of the table."""
     battle_map = smaclite_jit.MAPS[name]
     arena = Arena(battle_map)
     reached = summary.reached()
@@ -138,21 +147,23 @@ def row_of(name, summary, default):
     speeds = [run["steps_per_second"] for run in summary.runs]
     final, best = (summary.model_scores(model).mean() for model in ("final", "best"))
     models = "-" if np.isnan(final + best) else f"{final:.2f} / {best:.2f}"
+    last_parts = {"last 5 %": last_part_of(summary)}
+    for label, (words, _) in OTHERS.items():
+        other = others[label].get(name)
+        last_parts[words] = last_part_of(other) if other else "-"
     return {
         "map": name,
         "agents / enemies": f"{arena.n_agents} / {arena.n_enemies}",
         "limit": battle_map.episode_limit,
-        "seeds": len(summary.seeds),
-        "last 5 %": last_part_of(summary),
-        "last 5 %, default": last_part_of(default) if default else "-",
-        "seeds that reach 0.9": len(reached),
+        **last_parts,
+        "seeds that reach 0.9": f"{len(reached)} of {len(summary.seeds)}",
         "after steps": steps,
         "steps/s": f"{np.median(speeds):,.0f}",
         "100 episodes, final / best model": models,
     }
 
 
-def make_page(summaries, defaults):
+def make_page(summaries, others):
     """The table, and what is missing, in markdown."""
     scores = scores_of(summaries)
     iqm = "{:.2f} [{:.2f}, {:.2f}]".format(*curves.aggregate(scores)["IQM"])
@@ -163,7 +174,7 @@ def make_page(summaries, defaults):
     if "MMM" in summaries:
         _, last = read_peer()
         total += f" On MMM alone, EPyMARL's one seed has {last:.2f} from step 950,000 to a million."
-    rows = [row_of(name, summary, defaults.get(name)) for name, summary in summaries.items()]
+    rows = [row_of(name, summary, others) for name, summary in summaries.items()]
     page = HEAD.format(total=total) + markdown(rows)
     missing = [name for name in (*SMACLITE, *OTHER_MAPS) if name not in summaries]
     page += f"\nNot run yet with {' or '.join(VERSIONS)}: {', '.join(missing) or 'nothing'}.\n"
@@ -172,12 +183,12 @@ def make_page(summaries, defaults):
 
 def main(args):
     summaries = read_summaries("recommended")
-    defaults = read_summaries("default")
+    others = {label: read_summaries(label) for label in OTHERS}
     if not summaries:
         usage_error(f"no map has all runs of version {' or '.join(VERSIONS)} in the CSV files")
     args.results_dir.mkdir(parents=True, exist_ok=True)
-    draw(summaries, defaults, args.results_dir / "scoreboard.png")
-    (args.results_dir / "scoreboard.md").write_text(make_page(summaries, defaults))
+    draw(summaries, others, args.results_dir / "scoreboard.png")
+    (args.results_dir / "scoreboard.md").write_text(make_page(summaries, others))
     print(f"Written: scoreboard.png and scoreboard.md in {args.results_dir}")
 
 

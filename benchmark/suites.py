@@ -111,7 +111,7 @@ SUITES = {
         *task_lines(OTHER_MAPS, ["recommended"], seeds=(1, 2, 3)),
         # Is it the arguments, where teams do not win?
         *task_lines(["3s_vs_3z", "2s_vs_1sc"], ["default"], seeds=(1, 2, 3)),
-        *task_lines(["3s_vs_3z"], ["without normalize_reward"], seeds=(1, 2, 3)),
+        *task_lines(["3s_vs_3z", "3s_vs_4z"], ["without normalize_reward"], seeds=(1, 2, 3)),
     ],
     "choice": task_lines(
         [*LBF[:2], "simple_spread_v3", "MMM", "2s3z", "5m_vs_6m"], CHOICES, seeds=(11, 12)

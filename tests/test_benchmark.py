@@ -348,7 +348,7 @@ def test_the_scoreboard_follows_from_the_csv_files(tmp_path, benchmark):
             runs = runs[(runs.label == "recommended") & runs.version.isin(board.VERSIONS)]
             counted |= dict(runs.groupby("environment").size())
     for name in smaclite_jit.MAPS:
-        seeds = re.findall(rf"^\| {name} \| \d+ / \d+ \| \d+ \| (\d) \|", page, re.MULTILINE)
+        seeds = re.findall(rf"^\| {name} \|.*\| \d of (\d) \|", page, re.MULTILINE)
         assert list(map(int, seeds)) == ([3] if counted.get(name) == 3 else [])
 
 
