@@ -132,6 +132,16 @@ def save(results, lines, curves_csv, runs_csv):
         table.to_csv(path, columns=columns, index=False, float_format="%.4g", lineterminator="\n")
 
 
+def won_nothing(run):
+    """What is known of a run, with a 0 where 100 episodes of a model have told of no victory."""
+    silent = {}
+    for model in ("final_model", "best_model"):
+        told = run.get(f"{model}_battle_won")
+        if pd.isna(told) and not pd.isna(run.get(f"{model}_return")):
+            silent[f"{model}_battle_won"] = 0.0
+    return run | silent
+
+
 class Summary:
     """What figure, table and JSON show of a line: matrices (seeds, bins)."""
 
@@ -146,6 +156,7 @@ class Summary:
         has_battles = any(curve["battle_won"].notna().any() for curve in curves)
         if has_battles:  # an environment may tell victories only
             curves = [curve.fillna({"battle_won": 0}) for curve in curves]
+            self.runs = [won_nothing(run) for run in self.runs]
         # A bin without an evaluation repeats the one before. Those before the first are nan.
         filled = []
         for curve in curves:

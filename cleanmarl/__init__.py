@@ -43,7 +43,10 @@ def plain_arguments(arguments):
         word = re.sub("^--(.+)=true$", r"--\1", word, flags=re.I)
         word = re.sub("^--(.+)=false$", r"--no-\1", word, flags=re.I)
         flag, equals, value = word.rpartition("=")
-        if re.fullmatch(r"\d+\.?\d*e\+?\d{1,2}", value, flags=re.I) and float(value).is_integer():
+        if (
+            re.fullmatch(r"(\d+\.?\d*|\.\d+)e\+?\d{1,2}", value, flags=re.I)
+            and float(value).is_integer()
+        ):
             value = f"{float(value):.0f}"
         plain.append(flag + equals + value)
     return plain

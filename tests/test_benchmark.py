@@ -707,10 +707,13 @@ def test_a_seed_that_tells_of_no_victory_has_won_nothing(benchmark):
     line = benchmark("suites").Line("task", "label", "qmix", "", (1, 2))
     for seed, curve in enumerate((silent, told)):
         others = {"return": 5.0, "rollout_return": 5.0, "seconds": 1.0}
-        results[line, seed] = ({}, curve.assign(**others))
+        run = {"final_model_return": 5.0, "final_model_battle_won": None if seed == 0 else 1.0}
+        results[line, seed] = (run, curve.assign(**others))
     summary = benchmark("curves").Summary(line, results, bins=2)
     assert summary.metric == "battle_won"
     assert summary.scores.tolist() == [[0, 0], [0, 1]]
+    assert summary.model_scores("final").tolist() == [0, 1]
+    assert np.isnan(summary.model_scores("best")).all()  # of before there were 100 episodes
 
 
 def test_probability_of_improvement_is_that_of_rliable(benchmark):

@@ -20,7 +20,10 @@ from tests.helpers import words
         ("--total-timesteps 1e6 --buffer-size=2e3", "--total-timesteps 1000000 --buffer-size=2000"),
         ("--total-timesteps 1.5E+6 --gamma 9.5e-1", "--total-timesteps 1500000 --gamma 9.5e-1"),
         ("--env-name map_1e6 --learning-rate 1e-4", "--env-name map_1e6 --learning-rate 1e-4"),
-        ("--exp-name 1.2.3e4", "--exp-name 1.2.3e4"),
+        (
+            "--total-timesteps .5e6 --exp-name 1.2.3e4",
+            "--total-timesteps 500000 --exp-name 1.2.3e4",
+        ),
         ("", ""),
     ],
 )

@@ -358,6 +358,8 @@ def test_best_model_is_of_the_most_battles_won_or_the_best_return_and_the_later_
     assert not equal_weights(best_model, last_model)
     events = scalars(tmp_path / "whole")
     assert [value for _, value in events.get("eval/battle_won", [])] == logged
+    # Each of the run's two logs has the share, though no episode since the first has told.
+    assert len(events.get("rollout/battle_won", [])) == (2 if logged else 0)
 
 
 @pytest.mark.slow
