@@ -43,10 +43,8 @@ def plain_arguments(arguments):
         word = re.sub("^--(.+)=true$", r"--\1", word, flags=re.I)
         word = re.sub("^--(.+)=false$", r"--no-\1", word, flags=re.I)
         flag, equals, value = word.rpartition("=")
-        if (
-            re.fullmatch(r"(\d+\.?\d*|\.\d+)e\+?\d{1,2}", value, flags=re.I)
-            and float(value).is_integer()
-        ):
+        is_power = re.fullmatch(r"(\d+\.?\d*|\.\d+)e\+?\d{1,2}", value, flags=re.I)
+        if is_power and float(value).is_integer():
             value = f"{float(value):.0f}"
         plain.append(flag + equals + value)
     return plain
