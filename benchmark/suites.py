@@ -78,7 +78,7 @@ CHOICES = {
     "with timeout_is_terminal": f"{RECOMMENDED} --timeout-is-terminal",
     "with polyak 0.05": f"{RECOMMENDED} --polyak 0.05",
 }
-# What may take their place: it makes no quick defeats, and leaves rewards as they are.
+# What may take their place: it leaves rewards as they are.
 GAMMA = {"gamma 0.95": "--gamma 0.95 --double-q --clip-gradients 10"}
 SMACLITE = ("MMM", "2s3z", "3m", "8m", "3s5z", "1c3s5z", "5m_vs_6m")
 OTHER_MAPS = (
