@@ -76,6 +76,15 @@ def test_the_readme_quotes_the_published_table():
             assert row[f"steps to 0.9, {label}"] == result["after steps"]
 
 
+def test_the_results_quote_the_published_figures_of_the_smaller_gamma():
+    published = {}
+    for row in table_of(RESULTS / "gamma.md", "environment | line"):
+        published[row["environment"]] = row["last 5 %"].split()[0]  # without its interval
+    quoted = table_of(REPO / "docs" / "results.md", "task | default | recommended")
+    arguments = "`--gamma 0.95 --double-q --clip-gradients 10`"
+    assert {row["task"]: row[arguments] for row in quoted} == published
+
+
 def test_the_recommended_arguments_are_those_of_the_benchmark():
     """README, the results and the benchmark's table of suites name the same ones."""
     suites = (REPO / "benchmark" / "suites.py").read_text()
