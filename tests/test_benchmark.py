@@ -1111,7 +1111,7 @@ def test_speed_keeps_its_other_tables_when_one_fails():
 
 
 def test_what_cannot_work_is_said_and_ends_with_2(tmp_path, plot, capfd):
-    suites = "tasks, maps, gamma, choice, lstm, smaclite, lbf, paper, short, smoke"
+    suites = "tasks, maps, gamma, lstm, smaclite, lbf, paper, short, smoke"
     nowhere = ("--runs-dir", tmp_path, "--results-dir", tmp_path)
     of_own = "--beside, --label, --until and --statistic"
     for arguments, error in (
