@@ -425,6 +425,15 @@ def test_optuna(tmp_path, monkeypatch, capfd):
         run_file(EXAMPLES / "sweep_optuna.py", *words, cwd=tmp_path, monkeypatch=monkeypatch)
 
 
+def test_the_actions_of_the_scoreboard_win(monkeypatch, capsys):
+    page = (REPO / "docs" / "scoreboard.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S)
+    monkeypatch.chdir(REPO)
+    exec(compile(block, "docs/scoreboard.md", "exec"), {})
+    lines = ["2m_vs_1z 38 steps", "3s_vs_4z 99 steps", "3s_vs_5z 217 steps"]
+    assert capsys.readouterr().out.splitlines() == [f"{line}, 10 of 10 won" for line in lines]
+
+
 def commands_of(page):
     """The commands in a page's bash blocks: lines joined at a backslash, and parted at &&."""
     text = (REPO / "docs" / page).read_text()
