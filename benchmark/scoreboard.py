@@ -179,7 +179,9 @@ def make_page(summaries, others):
     rows = [row_of(name, summary, others) for name, summary in summaries.items()]
     page = HEAD.format(total=total) + markdown(rows)
     missing = [name for name in (*SMACLITE, *OTHER_MAPS) if name not in summaries]
-    page += f"\nNot run yet with {' or '.join(VERSIONS)}: {', '.join(missing) or 'nothing'}.\n"
+    versions = " or ".join(VERSIONS)
+    page += f"\nNot run yet with the recommended arguments and {versions}: "
+    page += f"{', '.join(missing) or 'nothing'}.\n"
     return page
 
 
