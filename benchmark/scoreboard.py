@@ -2,7 +2,6 @@
 
     python benchmark/run.py tasks --labels recommended && python benchmark/plot.py tasks
     python benchmark/run.py maps && python benchmark/plot.py maps
-    python benchmark/run.py gamma && python benchmark/plot.py gamma
     python benchmark/scoreboard.py
 
 From the CSV files that plot.py has written it makes scoreboard.png (a panel for each map, and the
@@ -35,11 +34,8 @@ N_COLUMNS = 6
 # Beside the recommended arguments, where they were run: label, name and style.
 OTHERS = {
     "default": ("default arguments", {"color": "C1", "linestyle": "--"}),
-    "without normalize_reward": (
-        "without --normalize-reward",
-        {"color": "C2", "linestyle": "-."},
-    ),
-    "gamma 0.95": ("--gamma 0.95 for --normalize-reward", {"color": "C3", "linestyle": ":"}),
+    "normalize_reward": ("--normalize-reward for --gamma 0.95", {"color": "C3", "linestyle": ":"}),
+    "without gamma": ("without --gamma 0.95", {"color": "C2", "linestyle": "-."}),
 }
 # Another QMIX on MMM, by this simulator: one seed (docs/scoreboard.md).
 PEER = "epymarl_mmm.csv"
@@ -63,7 +59,7 @@ class Args:
 def read_summaries(label):
     """What is known of each map with these arguments, by its name, in the order of the maps."""
     summaries = {}
-    for suite in ("tasks", "maps", "gamma"):
+    for suite in ("tasks", "maps"):
         lines = [line for line in SUITES[suite] if line.label == label]
         results = curves.load(lines, RESULTS / f"{suite}.csv", RESULTS / f"{suite}_runs.csv")
         results = {key: found for key, found in results.items() if found[0]["version"] in VERSIONS}

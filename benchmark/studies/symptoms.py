@@ -20,9 +20,15 @@ from common import REPO
 POLYAK = "qmix_multienvs (normalize_reward, polyak 0.05"
 # Title, suite, environment, label of those that do not win, label of those that do.
 PANELS = (
-    ("as good as random play", "tasks", "Foraging-2s-10x10-4p-2f-v3", "default", "recommended"),
+    (
+        "as good as random play",
+        "tasks",
+        "Foraging-2s-10x10-4p-2f-v3",
+        "default",
+        "normalize_reward",
+    ),
     ("loops", "tasks", "Foraging-8x8-2p-2f-v3", "default", "recommended"),
-    ("nobody fights", "tasks", "3m", "recommended", "default"),
+    ("nobody fights", "tasks", "3m", "normalize_reward", "default"),
     ("rises and falls", "tasks", "MMM", "default", "recommended"),
     ("values explode", "smaclite", "MMM", f"{POLYAK})", f"{POLYAK}, double_q, clip_gradients 10)"),
     ("unlearns to act", "short", "lift", "qmix", "qmix (gamma 0.9)"),
