@@ -324,17 +324,6 @@ def test_published_results_follow_from_their_csv(suite, tmp_path, plot, benchmar
     assert not runs.commit.str.contains("dirty|unknown").any()
 
 
-def test_the_readmes_table_is_that_of_the_results():
-    def rows(path):
-        """The rows of the first table, without the intervals."""
-        page = re.sub(r" \[[^]]*\]", "", path.read_text())
-        _, table = page.split("| task | default | recommended |", 1)
-        return table.split("\n\n")[0].splitlines()[2:]
-
-    assert len(rows(REPO / "README.md")) == 11
-    assert rows(REPO / "README.md") == rows(RESULTS / "tasks.md")
-
-
 def test_the_scoreboard_follows_from_the_csv_files(tmp_path, benchmark):
     board = benchmark("scoreboard")
     board.main(board.Args(results_dir=tmp_path))
@@ -1111,7 +1100,7 @@ def test_speed_keeps_its_other_tables_when_one_fails():
 
 
 def test_what_cannot_work_is_said_and_ends_with_2(tmp_path, plot, capfd):
-    suites = "tasks, maps, gamma, lstm, smaclite, lbf, paper, short, smoke"
+    suites = "tasks, maps, lstm, smaclite, lbf, paper, short, smoke"
     nowhere = ("--runs-dir", tmp_path, "--results-dir", tmp_path)
     of_own = "--beside, --label, --until and --statistic"
     for arguments, error in (
