@@ -114,7 +114,8 @@ SUITES = {
     ],
     "lstm": [
         *task_lines(["3m", "MMM", "2s3z"], ["recommended"], seeds=(1, 2, 3), script="qmix_lstm"),
-        # Here agents see little. Gradients through whole episodes are of 50 steps at most.
+        # Here agents see little. Episodes have 50 steps at most, so that --tbptt 50 (chosen on
+        # seed 11) is gradients through whole ones.
         *task_lines(
             ["Foraging-2s-10x10-4p-2f-v3"],
             [
