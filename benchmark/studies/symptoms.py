@@ -21,7 +21,7 @@ POLYAK = "qmix_multienvs (normalize_reward, polyak 0.05"
 # Title, suite, environment, label of those that do not win, label of those that do.
 PANELS = (
     (
-        "as good as random play",
+        "near random play",
         "tasks",
         "Foraging-2s-10x10-4p-2f-v3",
         "default",
