@@ -20,13 +20,7 @@ from common import REPO
 POLYAK = "qmix_multienvs (normalize_reward, polyak 0.05"
 # Title, suite, environment, label of those that do not win, label of those that do.
 PANELS = (
-    (
-        "near random play",
-        "tasks",
-        "Foraging-2s-10x10-4p-2f-v3",
-        "default",
-        "normalize_reward",
-    ),
+    ("near random play", "tasks", "Foraging-2s-10x10-4p-2f-v3", "default", "normalize_reward"),
     ("loops", "tasks", "Foraging-8x8-2p-2f-v3", "default", "recommended"),
     ("nobody fights", "tasks", "3m", "normalize_reward", "default"),
     ("rises and falls", "tasks", "MMM", "default", "recommended"),
